@@ -1,0 +1,66 @@
+# Language level, warnings, hardening, sanitizers: the same for every target of ours.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(SPADE_CCACHE ccache)
+  if(SPADE_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${SPADE_CCACHE})
+  endif()
+endif()
+
+# Interface target that every library and binary of ours links.
+add_library(spade_options INTERFACE)
+target_include_directories(spade_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(spade_options INTERFACE -Wall -Wextra -Werror -Wnon-virtual-dtor
+                       -fstack-protector-strong)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SPADE_SANITIZE)
+  target_compile_definitions(spade_options INTERFACE _FORTIFY_SOURCE=2)
+endif()
+target_link_options(spade_options INTERFACE -Wl,-z,relro,-z,now)
+if(SPADE_SANITIZE)
+  target_compile_options(spade_options INTERFACE -fsanitize=${SPADE_SANITIZE} -g1 -O2
+                         -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(spade_options INTERFACE -fsanitize=${SPADE_SANITIZE})
+endif()
+if(SPADE_FUZZ)
+  # Coverage of every library, or the fuzzers would be blind.
+  target_compile_options(spade_options INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(spade_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# spade_library(NAME SRCS ... DEPS ...): one static library per folder; the link graph is the
+# dependency order of engine/README.md.
+function(spade_library name)
+  cmake_parse_arguments(arg "" "" "SRCS;DEPS" ${ARGN})
+  add_library(${name} STATIC ${arg_SRCS})
+  target_link_libraries(${name} PUBLIC spade_options ${arg_DEPS})
+endfunction()
+
+# What the TSan run builds: the tests labelled `threads`.
+add_custom_target(threads_tests)
+
+# spade_test(NAME SRCS ... DEPS ... LABELS ...): one gtest binary, registered with ctest as one
+# test. Labels: `slow` (not in the sanitizer runs), `threads` (also in the TSan run, which is
+# without the server: Debian's gRPC is not instrumented, so TSan cannot see how it synchronises).
+function(spade_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${arg_SRCS})
+  target_link_libraries(${name} PRIVATE spade_options ${arg_DEPS} GTest::gtest GTest::gmock
+                        GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE SPADE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(threads_tests ${name})
+  endif()
+endfunction()

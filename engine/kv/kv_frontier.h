@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/check.h"
+
+namespace spade {
+
+// Filled key/value length of one sequence, per stage. The one place where a length grows.
+// Invariant I1: it never grows with depth: filled(0) >= filled(1) >= ...
+class KvFrontier {
+ public:
+  explicit KvFrontier(int32_t num_stages) : filled_(static_cast<size_t>(num_stages), 0) {}
+
+  int32_t num_stages() const { return static_cast<int32_t>(filled_.size()); }
+  int32_t filled(int32_t stage) const { return filled_[static_cast<size_t>(stage)]; }
+  // Positions whose keys and values exist at every stage.
+  int32_t complete() const { return filled_.back(); }
+
+  // `count` more positions of `stage` are written.
+  void Commit(int32_t stage, int32_t count) {
+    filled_[static_cast<size_t>(stage)] += count;
+    SPADE_DCHECK(stage == 0 || filled(stage) <= filled(stage - 1));
+  }
+  // Forgets positions from `length` on, at every stage (rejected drafts, preemption).
+  void Truncate(int32_t length) {
+    for (int32_t& filled : filled_) {
+      if (filled > length) filled = length;
+    }
+  }
+
+ private:
+  std::vector<int32_t> filled_;
+};
+
+}  // namespace spade

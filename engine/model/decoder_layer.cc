@@ -1,0 +1,62 @@
+#include "engine/model/decoder_layer.h"
+
+namespace spade {
+namespace {
+
+void StorePaged(const DecoderLayer& layer, const RowBatch& batch, const Activations& x) {
+  if (batch.paged_rows() == 0) return;
+  layer.backend.StoreKv(x.qkv.Slice(0, batch.paged_rows()), layer.config.heads(), batch.Paged(),
+                        layer.kv);
+}
+
+void DropRowsWithoutOutput(Backend& backend, RowBatch& batch, Activations& x) {
+  x.row_list.clear();
+  for (int32_t row = 0; row < batch.rows(); ++row) {
+    if (batch.wants_output[static_cast<size_t>(row)] != 0) x.row_list.push_back(row);
+  }
+  const auto kept = static_cast<int64_t>(x.row_list.size());
+  if (kept == batch.rows()) return;
+  backend.GatherRows(x.hidden, x.row_list, x.hidden.Slice(0, kept));
+  backend.GatherRows(x.qkv, x.row_list, x.qkv.Slice(0, kept));
+  batch.Keep(x.row_list);
+  x.Resize(kept);
+}
+
+void Attend(const DecoderLayer& layer, const RowBatch& batch, Activations& x) {
+  const HeadLayout heads = layer.config.heads();
+  const int64_t paged = batch.paged_rows();
+  if (paged > 0) {
+    layer.backend.Attention(x.qkv.Slice(0, paged), heads, batch.Paged(), layer.kv,
+                            x.attended.Slice(0, paged));
+  }
+  if (batch.spade_rows > 0) {
+    layer.backend.StartSelfAttention(x.qkv.Slice(paged, batch.spade_rows), heads, layer.start,
+                                     x.attended.Slice(paged, batch.spade_rows));
+  }
+}
+
+}  // namespace
+
+void RunDecoderLayer(const DecoderLayer& layer, RowBatch& batch, Activations& x) {
+  Backend& backend = layer.backend;
+  const LayerWeights& w = layer.weights;
+  const HeadLayout heads = layer.config.heads();
+  const float epsilon = layer.config.rms_norm_epsilon;
+  const QkNorm qk_norm{w.q_norm.data(), w.k_norm.data(), epsilon};
+
+  backend.RmsNorm(x.hidden, w.attention_norm.data(), epsilon, x.normed);
+  backend.MatMul(x.normed, w.qkv, {.bias = w.qkv_bias.data()}, x.qkv);
+  backend.Rope(x.qkv, heads, qk_norm, x.angles);
+  StorePaged(layer, batch, x);
+  if (layer.last) DropRowsWithoutOutput(backend, batch, x);
+  if (x.rows() == 0) return;
+  Attend(layer, batch, x);
+  backend.MatMul(x.attended, w.output, {.bias = w.output_bias.data(), .accumulate = true},
+                 x.hidden);
+  backend.RmsNorm(x.hidden, w.mlp_norm.data(), epsilon, x.normed);
+  backend.MatMul(x.normed, w.gate_up, {.bias = w.gate_up_bias.data()}, x.gate_up);
+  backend.SiluMul(x.gate_up, x.gated);
+  backend.MatMul(x.gated, w.down, {.bias = w.down_bias.data(), .accumulate = true}, x.hidden);
+}
+
+}  // namespace spade

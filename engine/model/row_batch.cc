@@ -1,0 +1,48 @@
+#include "engine/model/row_batch.h"
+
+#include <algorithm>
+
+#include "kernels/check.h"
+
+namespace spade {
+namespace {
+
+// `rows` ascends, so no element is read after it was overwritten.
+template <typename T>
+void Compact(std::vector<T>& values, std::span<const int32_t> rows) {
+  for (size_t i = 0; i < rows.size(); ++i) values[i] = values[static_cast<size_t>(rows[i])];
+  values.resize(rows.size());
+}
+
+}  // namespace
+
+void RowBatch::Clear() {
+  ids.clear();
+  positions.clear();
+  sequences.clear();
+  wants_output.clear();
+  block_tables.clear();
+  table_stride = 0;
+  spade_rows = 0;
+}
+
+void RowBatch::AppendSpade(int32_t row, int32_t position) {
+  const auto source = static_cast<size_t>(row);
+  ids.push_back(ids[source]);
+  positions.push_back(position);
+  wants_output.push_back(wants_output[source]);
+  ++spade_rows;
+}
+
+void RowBatch::Keep(std::span<const int32_t> rows) {
+  SPADE_DCHECK(std::ranges::is_sorted(rows));
+  const auto first_spade = std::ranges::lower_bound(rows, static_cast<int32_t>(paged_rows()));
+  const auto paged = static_cast<size_t>(first_spade - rows.begin());
+  Compact(sequences, rows.first(paged));
+  Compact(ids, rows);
+  Compact(positions, rows);
+  Compact(wants_output, rows);
+  spade_rows = static_cast<int64_t>(rows.size() - paged);
+}
+
+}  // namespace spade

@@ -1,0 +1,153 @@
+#include "engine/model/staged_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/decoder_layer.h"
+
+namespace spade {
+namespace {
+
+constexpr int64_t kMaxRows = 1 << 20;
+
+absl::Status CheckOptions(const ModelOptions& options) {
+  if (options.max_rows < 1 || options.max_rows > kMaxRows || options.max_output_rows < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_rows must be in [1, ", kMaxRows, "], max_output_rows at least 1"));
+  }
+  if (options.weight_dtype == DType::kI32) {
+    return absl::InvalidArgumentError("weights are stored as f32, f16, bf16 or int8");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<StageRange>> StagesOf(std::span<const int32_t> exit_layers,
+                                                 int32_t num_layers) {
+  std::vector<StageRange> stages;
+  int32_t first = 0;
+  for (const int32_t exit : exit_layers) {
+    if (exit <= first || exit >= num_layers) {
+      return absl::InvalidArgumentError(absl::StrCat("exit layers must ascend within [1, ",
+                                                     num_layers - 1, "]; ", exit, " does not"));
+    }
+    stages.push_back(StageRange{first, exit});
+    first = exit;
+  }
+  stages.push_back(StageRange{first, num_layers});
+  return stages;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StagedModel>> StagedModel::Load(Backend* backend,
+                                                               const ModelConfig& config,
+                                                               const Checkpoint& checkpoint,
+                                                               const ModelOptions& options) {
+  SPADE_RETURN_IF_ERROR(CheckOptions(options));
+  auto model = std::unique_ptr<StagedModel>(new StagedModel());
+  model->backend_ = backend;
+  model->config_ = config;
+  model->inverse_frequencies_ = InverseFrequencies(config);
+  SPADE_ASSIGN_OR_RETURN(model->stages_, StagesOf(options.exit_layers, config.num_layers));
+  SPADE_ASSIGN_OR_RETURN(model->weights_,
+                         LoadWeights(*backend, config, checkpoint, options.weight_dtype));
+  SPADE_ASSIGN_OR_RETURN(model->x_, Activations::Create(*backend, config, options.max_rows));
+  const int64_t output_rows = std::min(options.max_output_rows, options.max_rows);
+  const Tensor logits{nullptr, output_rows, config.vocab_size, DType::kF32};
+  SPADE_ASSIGN_OR_RETURN(model->logits_, backend->Allocate(logits.bytes()));
+  return model;
+}
+
+void StagedModel::Begin(const RowBatch& batch) {
+  x_.Resize(batch.rows());
+  if (batch.rows() == 0) return;
+  backend_->Embed(weights_.embedding, batch.ids, x_.hidden);
+  backend_->RopeAngles(batch.positions, inverse_frequencies_, x_.angles);
+}
+
+void StagedModel::RunStage(int32_t stage, RowBatch& batch, std::span<const KvView> kv) {
+  SPADE_CHECK(batch.rows() == x_.rows());
+  SPADE_CHECK(batch.spade_rows == 0 || has_start());
+  const StageRange range = stages_[static_cast<size_t>(stage)];
+  for (int32_t layer = range.first; layer < range.last && x_.rows() > 0; ++layer) {
+    const auto index = static_cast<size_t>(layer);
+    RunDecoderLayer({.backend = *backend_,
+                     .config = config_,
+                     .weights = weights_.layers[index],
+                     .kv = kv[index],
+                     .start = start(layer),
+                     .last = layer + 1 == config_.num_layers},
+                    batch, x_);
+  }
+}
+
+void StagedModel::Keep(RowBatch& batch, std::span<const int32_t> rows) {
+  const auto kept = static_cast<int64_t>(rows.size());
+  if (kept == batch.rows()) return;
+  backend_->GatherRows(x_.hidden, rows, x_.hidden.Slice(0, kept));
+  backend_->GatherRows(x_.angles, rows, x_.angles.Slice(0, kept));
+  batch.Keep(rows);
+  x_.Resize(kept);
+}
+
+void StagedModel::MoveToSpade(RowBatch& batch, std::span<const int32_t> keep,
+                              std::span<const int32_t> to_spade,
+                              std::span<const int32_t> spade_positions) {
+  SPADE_CHECK(to_spade.size() == spade_positions.size());
+  const auto rows = static_cast<int32_t>(batch.rows());
+  const auto paged = static_cast<int32_t>(batch.paged_rows());
+  std::vector<int32_t>& order = x_.row_list;
+  order.assign(keep.begin(), keep.end());
+  for (int32_t row = paged; row < rows; ++row) order.push_back(row);
+
+  // In the batch the moved rows are appended, then the survivors keep ascending order; the hidden
+  // states take them from where they were.
+  const size_t staying = order.size();
+  for (size_t i = 0; i < to_spade.size(); ++i) {
+    batch.AppendSpade(to_spade[i], spade_positions[i]);
+    order.push_back(rows + static_cast<int32_t>(i));
+  }
+  batch.Keep(order);
+  std::ranges::copy(to_spade, order.begin() + static_cast<std::ptrdiff_t>(staying));
+  backend_->GatherRows(x_.hidden, order, x_.normed.Slice(0, batch.rows()));
+  std::swap(x_.hidden.data, x_.normed.data);
+  x_.Resize(batch.rows());
+  backend_->RopeAngles(batch.positions, inverse_frequencies_, x_.angles);
+}
+
+const float* StagedModel::Logits(std::span<const int32_t> rows) {
+  const Tensor out{logits_.data(), static_cast<int64_t>(rows.size()), config_.vocab_size,
+                   DType::kF32};
+  if (rows.empty()) return static_cast<const float*>(logits_.data());
+  backend_->MatMul(NormedRows(rows), weights_.output_head(), {}, out);
+  return backend_->HostView(out);
+}
+
+const float* StagedModel::LogitsOf(std::span<const int32_t> rows,
+                                   std::span<const TokenId> columns) {
+  const Tensor out{logits_.data(), static_cast<int64_t>(rows.size()),
+                   static_cast<int64_t>(columns.size()), DType::kF32};
+  SPADE_CHECK(out.bytes() <= logits_.size());
+  if (rows.empty() || columns.empty()) return static_cast<const float*>(logits_.data());
+  backend_->MatMulColumns(NormedRows(rows), weights_.output_head(), columns, out);
+  return backend_->HostView(out);
+}
+
+Tensor StagedModel::NormedRows(std::span<const int32_t> rows) {
+  const auto count = static_cast<int64_t>(rows.size());
+  SPADE_CHECK(count <= max_output_rows());
+  Tensor normed = x_.normed;
+  normed.rows = count;
+  backend_->GatherRows(x_.hidden, rows, normed);
+  backend_->RmsNorm(normed, weights_.final_norm.data(), config_.rms_norm_epsilon, normed);
+  return normed;
+}
+
+int64_t StagedModel::max_output_rows() const {
+  return static_cast<int64_t>(logits_.size() / sizeof(float)) / config_.vocab_size;
+}
+
+}  // namespace spade

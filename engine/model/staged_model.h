@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/model/activations.h"
+#include "engine/model/model_config.h"
+#include "engine/model/row_batch.h"
+#include "engine/model/weights.h"
+#include "kernels/backend.h"
+
+namespace spade {
+
+struct ModelOptions {
+  DType weight_dtype = DType::kBF16;
+  int64_t max_rows = 512;         // rows of one climb; scratch is sized once for them
+  int64_t max_output_rows = 512;  // rows of one Logits call; no more than max_rows are needed
+  // Ascending, each in [1, num_layers): a stage ends after each.
+  std::vector<int32_t> exit_layers = {};
+};
+
+// Layers [first, last) form one stage: what runs between two exit points.
+struct StageRange {
+  int32_t first = 0;
+  int32_t last = 0;
+};
+
+// A model whose layers are grouped into stages between exit points. It knows rows, not requests.
+// One climb: Begin, then RunStage for stage 0, 1, ... in order, with rows leaving (Keep) or turning
+// into SPADE rows (arXiv 2507.17618) between stages; then Logits. Not thread-safe: owned by the
+// engine's loop.
+class StagedModel {
+ public:
+  // INVALID_ARGUMENT for options out of range or weights that do not fit the config;
+  // RESOURCE_EXHAUSTED where weights or scratch do not fit in memory. `backend` outlives this;
+  // `checkpoint` is not needed afterwards.
+  static absl::StatusOr<std::unique_ptr<StagedModel>> Load(Backend* backend,
+                                                           const ModelConfig& config,
+                                                           const Checkpoint& checkpoint,
+                                                           const ModelOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  int32_t num_stages() const { return static_cast<int32_t>(stages_.size()); }
+  StageRange stage(int32_t index) const { return stages_[static_cast<size_t>(index)]; }
+  int64_t weight_bytes() const { return weights_.bytes; }
+
+  // Embeds the batch's ids and computes the rotary angles of its positions. Rows that were parked
+  // at a boundary re-enter there: Begin, overwrite hidden() with what they left, and run the stages
+  // from that boundary on.
+  void Begin(const RowBatch& batch);
+  // Runs the stage's layers over the batch; `kv`: one view a layer of the whole model. In the
+  // model's last layer rows that want no output stop after writing keys and values: `batch` keeps
+  // the others only (an exact saving).
+  void RunStage(int32_t stage, RowBatch& batch, std::span<const KvView> kv);
+
+  // Between stages: keeps the listed rows of batch and hidden states (ascending).
+  void Keep(RowBatch& batch, std::span<const int32_t> rows);
+  // Between stages: rows listed in `to_spade` (paged rows, ascending) leave the paged rows and join
+  // the SPADE rows' end, with `spade_positions` as their new RoPE positions; of the other paged
+  // rows those in `keep` (ascending) stay. All SPADE rows stay.
+  void MoveToSpade(RowBatch& batch, std::span<const int32_t> keep,
+                   std::span<const int32_t> to_spade, std::span<const int32_t> spade_positions);
+
+  // Hidden states of the current rows, before the final norm: (rows, hidden), in backend memory.
+  // Valid until the next call that is not const.
+  Tensor hidden() const { return x_.hidden; }
+  // The final norm and the head over the listed current rows: host memory, (rows.size(), vocab),
+  // valid until the next call.
+  const float* Logits(std::span<const int32_t> rows);
+  // The same, for the listed vocabulary columns only: (rows.size(), columns.size()).
+  const float* LogitsOf(std::span<const int32_t> rows, std::span<const TokenId> columns);
+
+  // Computes the start token's keys and values at every layer, which SPADE rows attend to. Call
+  // once, after Load. FAILED_PRECONDITION where the config has no bos id.
+  absl::Status PrepareStart();
+  bool has_start() const { return !start_.empty(); }
+
+ private:
+  StagedModel() = default;
+
+  int64_t max_output_rows() const;
+  // The listed current rows after the final norm: (rows.size(), hidden).
+  Tensor NormedRows(std::span<const int32_t> rows);
+  // Keeps the next layer's start constants: `keys` and, after them, values, in backend memory.
+  absl::Status CaptureStart(const float* keys);
+  StartView start(int32_t layer) const;
+
+  Backend* backend_ = nullptr;
+  ModelConfig config_;
+  Weights weights_;
+  std::vector<StageRange> stages_;
+  std::vector<float> inverse_frequencies_;
+  std::vector<Buffer> start_;  // per layer: keys then values, (2, kv_heads, head_dim)
+  Activations x_;
+  Buffer logits_;  // (max_output_rows, vocab)
+};
+
+}  // namespace spade

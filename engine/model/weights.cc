@@ -1,0 +1,170 @@
+#include "engine/model/weights.h"
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace spade {
+namespace {
+
+float ElementAt(const HostMatrix& matrix, int64_t index) {
+  switch (matrix.dtype) {
+    case DType::kF16:
+      return F16ToFloat(static_cast<const uint16_t*>(matrix.data)[index]);
+    case DType::kBF16:
+      return BF16ToFloat(static_cast<const uint16_t*>(matrix.data)[index]);
+    default:
+      return static_cast<const float*>(matrix.data)[index];
+  }
+}
+
+// One projection: its place in the checkpoint and its number of output features.
+struct Projection {
+  std::string prefix;  // "model.layers.0.self_attn.q_proj"
+  int64_t rows = 0;
+};
+
+class Loader {
+ public:
+  Loader(Backend& backend, const ModelConfig& config, const Checkpoint& checkpoint, DType dtype)
+      : backend_(backend), config_(config), checkpoint_(checkpoint), dtype_(dtype) {}
+
+  absl::StatusOr<Weights> Load();
+
+ private:
+  absl::Status LoadLayer(const std::string& prefix, LayerWeights* layer);
+  absl::Status LoadAttention(const std::string& prefix, LayerWeights* layer);
+  absl::Status LoadMlp(const std::string& prefix, LayerWeights* layer);
+  // The projections' weights stacked, (sum of rows, cols).
+  absl::StatusOr<Matrix> LoadMatrix(std::span<const Projection> parts, int64_t cols);
+  // The projections' biases end to end; absent, and then not in the checkpoint either, unless
+  // `has_bias`.
+  absl::StatusOr<Parameter> LoadBias(std::span<const Projection> parts, bool has_bias);
+  absl::StatusOr<Parameter> LoadNorm(const std::string& name, int64_t size);
+  absl::StatusOr<Parameter> Upload(std::span<const float> values);
+
+  Backend& backend_;
+  const ModelConfig& config_;
+  const Checkpoint& checkpoint_;
+  DType dtype_;
+  int64_t bytes_ = 0;
+};
+
+absl::StatusOr<Weights> Loader::Load() {
+  const int64_t hidden = config_.hidden_size;
+  Weights weights;
+  const std::array embedding = {Projection{"model.embed_tokens", config_.vocab_size}};
+  SPADE_ASSIGN_OR_RETURN(weights.embedding, LoadMatrix(embedding, hidden));
+  weights.layers.resize(static_cast<size_t>(config_.num_layers));
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    SPADE_RETURN_IF_ERROR(LoadLayer(absl::StrCat("model.layers.", i, "."), &weights.layers[i]));
+  }
+  SPADE_ASSIGN_OR_RETURN(weights.final_norm, LoadNorm("model.norm.weight", hidden));
+  const std::array head = {Projection{"lm_head", config_.vocab_size}};
+  SPADE_RETURN_IF_ERROR(LoadBias(head, /*has_bias=*/false).status());
+  if (!config_.tied_head) {
+    SPADE_ASSIGN_OR_RETURN(weights.head, LoadMatrix(head, hidden));
+  }
+  weights.bytes = bytes_;
+  return weights;
+}
+
+absl::Status Loader::LoadLayer(const std::string& prefix, LayerWeights* layer) {
+  const int64_t hidden = config_.hidden_size;
+  SPADE_ASSIGN_OR_RETURN(layer->attention_norm,
+                         LoadNorm(prefix + "input_layernorm.weight", hidden));
+  SPADE_RETURN_IF_ERROR(LoadAttention(prefix + "self_attn.", layer));
+  SPADE_ASSIGN_OR_RETURN(layer->mlp_norm,
+                         LoadNorm(prefix + "post_attention_layernorm.weight", hidden));
+  return LoadMlp(prefix + "mlp.", layer);
+}
+
+absl::Status Loader::LoadAttention(const std::string& prefix, LayerWeights* layer) {
+  const HeadLayout heads = config_.heads();
+  const std::array qkv = {Projection{prefix + "q_proj", heads.q_cols()},
+                          Projection{prefix + "k_proj", heads.kv_cols()},
+                          Projection{prefix + "v_proj", heads.kv_cols()}};
+  SPADE_ASSIGN_OR_RETURN(layer->qkv, LoadMatrix(qkv, config_.hidden_size));
+  SPADE_ASSIGN_OR_RETURN(layer->qkv_bias, LoadBias(qkv, config_.qkv_bias));
+  const std::array output = {Projection{prefix + "o_proj", config_.hidden_size}};
+  SPADE_ASSIGN_OR_RETURN(layer->output, LoadMatrix(output, heads.q_cols()));
+  SPADE_ASSIGN_OR_RETURN(layer->output_bias, LoadBias(output, config_.output_bias));
+  const std::string q_norm = prefix + "q_norm.weight";
+  const std::string k_norm = prefix + "k_norm.weight";
+  if (config_.qk_norm) {
+    SPADE_ASSIGN_OR_RETURN(layer->q_norm, LoadNorm(q_norm, heads.head_dim));
+    SPADE_ASSIGN_OR_RETURN(layer->k_norm, LoadNorm(k_norm, heads.head_dim));
+  } else if (checkpoint_.Has(q_norm) || checkpoint_.Has(k_norm)) {
+    return absl::InvalidArgumentError(absl::StrCat("the checkpoint has '", q_norm, "', which ",
+                                                   config_.architecture_name, " does not use"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Loader::LoadMlp(const std::string& prefix, LayerWeights* layer) {
+  const int64_t inner = config_.intermediate_size;
+  const std::array gate_up = {Projection{prefix + "gate_proj", inner},
+                              Projection{prefix + "up_proj", inner}};
+  SPADE_ASSIGN_OR_RETURN(layer->gate_up, LoadMatrix(gate_up, config_.hidden_size));
+  SPADE_ASSIGN_OR_RETURN(layer->gate_up_bias, LoadBias(gate_up, config_.mlp_bias));
+  const std::array down = {Projection{prefix + "down_proj", config_.hidden_size}};
+  SPADE_ASSIGN_OR_RETURN(layer->down, LoadMatrix(down, inner));
+  SPADE_ASSIGN_OR_RETURN(layer->down_bias, LoadBias(down, config_.mlp_bias));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Matrix> Loader::LoadMatrix(std::span<const Projection> parts, int64_t cols) {
+  std::vector<HostMatrix> sources;
+  for (const Projection& part : parts) {
+    SPADE_ASSIGN_OR_RETURN(const HostMatrix source,
+                           checkpoint_.Find(part.prefix + ".weight", part.rows, cols));
+    sources.push_back(source);
+  }
+  SPADE_ASSIGN_OR_RETURN(Matrix packed, backend_.Pack(sources, dtype_));
+  bytes_ += static_cast<int64_t>(packed.weights.size() + packed.scales.size());
+  return packed;
+}
+
+absl::StatusOr<Parameter> Loader::LoadBias(std::span<const Projection> parts, bool has_bias) {
+  std::vector<float> values;
+  for (const Projection& part : parts) {
+    const std::string name = part.prefix + ".bias";
+    if (!has_bias && checkpoint_.Has(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the checkpoint has '", name, "', which config.json does not mention"));
+    }
+    if (!has_bias) continue;
+    SPADE_ASSIGN_OR_RETURN(const HostMatrix source, checkpoint_.Find(name, 1, part.rows));
+    for (int64_t i = 0; i < part.rows; ++i) values.push_back(ElementAt(source, i));
+  }
+  if (!has_bias) return Parameter{};
+  return Upload(values);
+}
+
+absl::StatusOr<Parameter> Loader::LoadNorm(const std::string& name, int64_t size) {
+  SPADE_ASSIGN_OR_RETURN(const HostMatrix source, checkpoint_.Find(name, 1, size));
+  std::vector<float> values;
+  for (int64_t i = 0; i < size; ++i) values.push_back(ElementAt(source, i));
+  return Upload(values);
+}
+
+absl::StatusOr<Parameter> Loader::Upload(std::span<const float> values) {
+  Parameter parameter;
+  SPADE_ASSIGN_OR_RETURN(parameter.storage, backend_.Allocate(values.size_bytes()));
+  backend_.CopyFromHost(parameter.storage.data(), values.data(), values.size_bytes());
+  bytes_ += static_cast<int64_t>(parameter.storage.size());
+  return parameter;
+}
+
+}  // namespace
+
+absl::StatusOr<Weights> LoadWeights(Backend& backend, const ModelConfig& config,
+                                    const Checkpoint& checkpoint, DType dtype) {
+  return Loader(backend, config, checkpoint, dtype).Load();
+}
+
+}  // namespace spade

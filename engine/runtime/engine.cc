@@ -1,0 +1,104 @@
+#include "engine/runtime/engine.h"
+
+#include <atomic>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/runtime/engine_loop.h"
+#include "engine/runtime/engine_metrics.h"
+#include "engine/runtime/engine_parts.h"
+#include "engine/runtime/request_queue.h"
+#include "engine/runtime/validate.h"
+
+namespace spade {
+
+class Engine::Impl {
+ public:
+  Impl(const EngineOptions& options, std::unique_ptr<EngineParts> parts,
+       prometheus::Registry* registry)
+      : parts_(std::move(parts)),
+        metrics_(registry,
+                 {options.model_name, parts_->info.config.num_layers, parts_->kv->num_blocks()}),
+        queue_(options.max_queued_requests, options.max_queued_tokens),
+        loop_(parts_.get(), &queue_, &metrics_) {}
+
+  const EngineParts& parts() const { return *parts_; }
+  RequestQueue& queue() { return queue_; }
+  EngineLoop& loop() { return loop_; }
+
+  absl::StatusOr<RequestHandle> Generate(GenerateRequest request,
+                                         std::shared_ptr<GenerateSink> sink) {
+    const RequestLimits limits = Limits();
+    SPADE_RETURN_IF_ERROR(Validate(request, limits));
+    if (!request.max_tokens) {
+      request.max_tokens = limits.max_context - static_cast<int32_t>(request.context.prompt.size());
+    }
+    auto state = std::make_unique<RequestState>();
+    state->generation = std::make_unique<Generation>(
+        std::move(request), std::move(sink), parts_->tokenizer.get(), parts_->info.config.eos_ids);
+    return Submit(std::move(state));
+  }
+
+  absl::StatusOr<RequestHandle> Decide(DecideRequest request, std::shared_ptr<DecideSink> sink) {
+    SPADE_RETURN_IF_ERROR(Validate(request, Limits()));
+    SPADE_ASSIGN_OR_RETURN(const ExitPermit permit,
+                           FindPermit(request, parts_->info.config, parts_->info.calibrations));
+    auto state = std::make_unique<RequestState>();
+    state->decision = std::make_unique<DecisionState>(std::move(request), std::move(sink), permit);
+    return Submit(std::move(state));
+  }
+
+  // Counts what is refused; what is accepted is counted when it ends.
+  absl::StatusOr<RequestHandle> Counted(Rpc rpc, absl::StatusOr<RequestHandle> handle) {
+    if (!handle.ok()) metrics_.OnRefused(rpc, handle.status().code());
+    return handle;
+  }
+
+ private:
+  RequestLimits Limits() const {
+    return {parts_->info.config.vocab_size, parts_->info.max_context};
+  }
+
+  absl::StatusOr<RequestHandle> Submit(std::unique_ptr<RequestState> state) {
+    const RequestId id = next_id_.fetch_add(1, std::memory_order_relaxed);
+    state->id = id;
+    SPADE_RETURN_IF_ERROR(queue_.Submit(std::move(state)));
+    return id;
+  }
+
+  std::unique_ptr<EngineParts> parts_;
+  EngineMetrics metrics_;
+  RequestQueue queue_;
+  std::atomic<RequestId> next_id_{1};
+  EngineLoop loop_;  // last: its thread uses all of the above
+};
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options,
+                                                       prometheus::Registry* registry) {
+  SPADE_ASSIGN_OR_RETURN(std::unique_ptr<EngineParts> parts, LoadEngineParts(options));
+  auto impl = std::make_unique<Impl>(options, std::move(parts), registry);
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+const ModelInfo& Engine::info() const { return impl_->parts().info; }
+const Tokenizer& Engine::tokenizer() const { return *impl_->parts().tokenizer; }
+
+absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
+                                                       std::shared_ptr<GenerateSink> sink) {
+  return impl_->Counted(Rpc::kGenerate, impl_->Generate(std::move(request), std::move(sink)));
+}
+
+absl::StatusOr<Engine::RequestHandle> Engine::Decide(DecideRequest request,
+                                                     std::shared_ptr<DecideSink> sink) {
+  return impl_->Counted(Rpc::kDecide, impl_->Decide(std::move(request), std::move(sink)));
+}
+
+void Engine::Cancel(RequestHandle handle) { impl_->queue().Cancel(handle); }
+void Engine::StopAccepting() { impl_->queue().StopAccepting(); }
+int Engine::Drain(std::chrono::milliseconds grace) { return impl_->queue().Drain(grace); }
+EngineStats Engine::Stats() const { return impl_->loop().Stats(); }
+
+}  // namespace spade

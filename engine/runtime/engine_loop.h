@@ -1,0 +1,83 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/runtime/engine_metrics.h"
+#include "engine/runtime/engine_parts.h"
+#include "engine/runtime/request_queue.h"
+#include "engine/runtime/request_state.h"
+
+namespace spade {
+
+// The one thread that owns scheduler, KV blocks, model and all accepted requests. Each turn takes
+// the callers' commands, ends what is cancelled or past its deadline, and runs one step; without
+// work it sleeps. Stats may be called from any thread.
+class EngineLoop {
+ public:
+  // All pointers outlive this. The thread starts here.
+  EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics);
+  // Ends what is left as UNAVAILABLE.
+  ~EngineLoop();
+
+  EngineStats Stats() const;
+
+ private:
+  struct Owner {
+    RequestState* request = nullptr;
+    int32_t index = 0;
+  };
+  using Deadlines = std::set<std::pair<Clock::time_point, RequestId>>;
+
+  void Run();
+  void Apply();
+  void EndExpired();
+  void EndAll();
+  std::optional<Clock::time_point> NextDeadline() const;
+  void Sleep();
+
+  void Start(std::unique_ptr<RequestState> request);
+  absl::Status AddSequences(RequestState* request);
+  absl::Status AddSequence(RequestState* request, SequenceSpec spec);
+  void End(RequestId id, const absl::Status& status, bool aborted = false);
+  void LeaveWaiting(RequestState* request);
+
+  void RunStep(const StepPlan& plan);
+  void MarkScheduled(const StepPlan& plan, Clock::time_point now);
+  void ListItems(const StepPlan& plan);
+  void Commit(const StepPlan& plan);
+  void DeliverToken(const StepItem& item, Clock::time_point now);
+  void DeliverDecision(const StepItem& item, Clock::time_point now);
+  void FinishParked();
+  void Publish();
+  void Beat();
+
+  EngineParts& parts_;
+  RequestQueue& queue_;
+  EngineMetrics& metrics_;
+
+  // Of the loop's thread.
+  LoopCommands commands_;
+  bool stopping_ = false;
+  std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
+  std::unordered_map<SequenceId, Owner> owners_;
+  Deadlines deadlines_;
+  std::vector<StepItem> items_;
+  StepPlan committed_;  // scratch: a plan without the sequences that left early
+  int32_t drawn_tokens_ = 0;
+
+  std::atomic<int32_t> blocks_in_use_{0};
+  std::atomic<int64_t> last_beat_ns_{0};
+  std::atomic<bool> idle_{true};
+  std::thread thread_;
+};
+
+}  // namespace spade

@@ -1,0 +1,238 @@
+#include "engine/runtime/engine_parts.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/mapped_file.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/checkpoint.h"
+#include "engine/runtime/memory_plan.h"
+#include "engine/runtime/validate.h"
+
+namespace spade {
+namespace {
+
+constexpr size_t kMaxJsonBytes = size_t{256} << 20;
+constexpr int64_t kLogitsBudget = int64_t{64} << 20;  // bytes of one slice of logits
+constexpr int32_t kMaxBlockSize = 1024;
+
+absl::Status Annotate(const absl::Status& status, absl::string_view where) {
+  return absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
+}
+
+absl::Status CheckOptions(const EngineOptions& options) {
+  const auto positive = [](absl::string_view name, int64_t value) {
+    if (value > 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, ": must be at least 1"));
+  };
+  SPADE_RETURN_IF_ERROR(positive("block_size", options.block_size));
+  SPADE_RETURN_IF_ERROR(positive("max_rows", options.max_rows));
+  SPADE_RETURN_IF_ERROR(positive("max_sequences", options.max_sequences));
+  SPADE_RETURN_IF_ERROR(positive("max_queued_requests", options.max_queued_requests));
+  SPADE_RETURN_IF_ERROR(positive("max_queued_tokens", options.max_queued_tokens));
+  if (options.block_size > kMaxBlockSize) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("block_size is ", options.block_size, ": at most ", kMaxBlockSize));
+  }
+  if (options.max_context < 0 || options.kv_memory_bytes < 0) {
+    return absl::InvalidArgumentError("max_context and kv_memory_bytes must not be negative");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ModelConfig> LoadConfig(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  SPADE_ASSIGN_OR_RETURN(const std::string config, ReadTextFile(path, kMaxJsonBytes));
+  auto generation = ReadTextFile(directory + "/generation_config.json", kMaxJsonBytes);
+  if (!generation.ok() && !absl::IsNotFound(generation.status())) return generation.status();
+  auto parsed = ParseModelConfig(config, generation.ok() ? *generation : "");
+  if (!parsed.ok()) return Annotate(parsed.status(), path);
+  return parsed;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory) {
+  const std::string path = directory + "/tokenizer.json";
+  SPADE_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(path, kMaxJsonBytes));
+  auto tokenizer = Tokenizer::Parse(json);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), path);
+  return tokenizer;
+}
+
+absl::StatusOr<DType> ChooseDType(const std::string& name, const ModelConfig& config,
+                                  const Checkpoint& checkpoint) {
+  if (name == "auto") {
+    SPADE_ASSIGN_OR_RETURN(
+        const HostMatrix embedding,
+        checkpoint.Find("model.embed_tokens.weight", config.vocab_size, config.hidden_size));
+    return embedding.dtype;
+  }
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
+    if (name == NameOf(dtype)) return dtype;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("weight_dtype: \"", name, "\" is none of auto, f32, f16, bf16, int8"));
+}
+
+// ---- Calibrations
+
+absl::Status CheckCalibration(const Calibration& calibration, const ModelInfo& info,
+                              const Tokenizer& tokenizer) {
+  const auto mismatch = [](absl::string_view part, const auto& has, const auto& needs) {
+    return absl::FailedPreconditionError(absl::StrCat(part, " does not match: it was made for ",
+                                                      has, ", the engine runs ", needs,
+                                                      "; calibrate again with spade-calibrate"));
+  };
+  if (calibration.model_sha256 != info.model_sha256) {
+    return mismatch("the model's hash", calibration.model_sha256, info.model_sha256);
+  }
+  if (calibration.tokenizer_sha256 != tokenizer.sha256()) {
+    return mismatch("the tokenizer's hash", calibration.tokenizer_sha256, tokenizer.sha256());
+  }
+  if (calibration.weight_dtype != info.weight_dtype) {
+    return mismatch("the weight dtype", calibration.weight_dtype, info.weight_dtype);
+  }
+  if (calibration.hidden_size != info.config.hidden_size) {
+    return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);
+  }
+  for (const ExitHead& exit : calibration.exits) {
+    if (exit.layer >= info.config.num_layers) {
+      return mismatch("an exit layer", exit.layer, info.config.num_layers);
+    }
+  }
+  for (const TokenId label : calibration.label_ids) {
+    if (label < 0 || label >= info.config.vocab_size) {
+      return mismatch("a label's token id", label, info.config.vocab_size);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& checkpoint,
+                              const Tokenizer& tokenizer, ModelInfo* info) {
+  if (options.calibrations.empty()) return absl::OkStatus();
+  info->model_sha256 = checkpoint.Sha256();
+  for (const std::string& path : options.calibrations) {
+    SPADE_ASSIGN_OR_RETURN(Calibration calibration, LoadCalibration(path));
+    const absl::Status status = CheckCalibration(calibration, *info, tokenizer);
+    if (!status.ok()) return Annotate(status, path);
+    spdlog::info("calibration loaded id={} labels={} exits={}", calibration.id,
+                 calibration.label_ids.size(), calibration.exits.size());
+    info->calibrations.push_back(std::move(calibration));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int32_t> ExitLayers(const std::vector<Calibration>& calibrations) {
+  std::set<int32_t> layers;
+  for (const Calibration& calibration : calibrations) {
+    for (const ExitHead& exit : calibration.exits) layers.insert(exit.layer);
+  }
+  return {layers.begin(), layers.end()};
+}
+
+// ---- Memory
+
+int32_t OutputRows(const EngineOptions& options, const ModelConfig& config) {
+  const int64_t row_bytes = int64_t{config.vocab_size} * static_cast<int64_t>(sizeof(float));
+  const int64_t rows = std::clamp<int64_t>(kLogitsBudget / row_bytes, 1, options.max_rows);
+  return static_cast<int32_t>(rows);
+}
+
+absl::StatusOr<int32_t> ChooseContext(const EngineOptions& options, const ModelConfig& config) {
+  if (options.max_context > config.max_context) {
+    return absl::InvalidArgumentError(absl::StrCat("max_context is ", options.max_context,
+                                                   ", but the model's is ", config.max_context));
+  }
+  return options.max_context > 0 ? options.max_context : config.max_context;
+}
+
+absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
+  ModelInfo& info = parts->info;
+  const KvShape shape{info.config.num_layers, info.config.num_kv_heads, info.config.head_dim,
+                      options.block_size, options.kv_dtype};
+  SPADE_ASSIGN_OR_RETURN(
+      const int32_t blocks,
+      PlanKvBlocks({shape, options.kv_memory_bytes, AvailableMemory(MemorySources{}),
+                    options.max_sequences, info.max_context}));
+  SPADE_ASSIGN_OR_RETURN(parts->kv, KvCache::Create(*parts->backend, shape, blocks));
+  info.kv_bytes = shape.bytes_per_block() * blocks;
+  const int64_t positions = int64_t{blocks} * options.block_size;
+  if (positions < info.max_context) {
+    spdlog::warn("kv cache holds less than one full context positions={} max_context={}", positions,
+                 info.max_context);
+    info.max_context = static_cast<int32_t>(positions);
+  }
+  return absl::OkStatus();
+}
+
+void MakeScheduler(const EngineOptions& options, EngineParts* parts) {
+  std::random_device random;
+  const auto key = [&] { return (uint64_t{random()} << 32) | random(); };
+  parts->pool.emplace(parts->kv->num_blocks());
+  parts->hasher.emplace(key(), key());
+  SchedulerOptions scheduler;
+  scheduler.max_rows = options.max_rows;
+  scheduler.max_sequences = options.max_sequences;
+  scheduler.block_size = options.block_size;
+  scheduler.max_context = parts->info.max_context;
+  scheduler.prefix_cache = options.prefix_cache;
+  parts->scheduler = std::make_unique<Scheduler>(scheduler, &*parts->pool, &*parts->hasher);
+}
+
+absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
+  ModelInfo& info = parts->info;
+  const std::string& directory = options.model_directory;
+  SPADE_ASSIGN_OR_RETURN(info.config, LoadConfig(directory));
+  SPADE_ASSIGN_OR_RETURN(info.max_context, ChooseContext(options, info.config));
+  SPADE_ASSIGN_OR_RETURN(parts->tokenizer, LoadTokenizer(directory));
+  SPADE_ASSIGN_OR_RETURN(parts->backend, MakeBackend(options.backend));
+  info.device = parts->backend->description();
+
+  SPADE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
+  ModelOptions model;
+  SPADE_ASSIGN_OR_RETURN(model.weight_dtype,
+                         ChooseDType(options.weight_dtype, info.config, checkpoint));
+  info.weight_dtype = NameOf(model.weight_dtype);
+  SPADE_RETURN_IF_ERROR(LoadCalibrations(options, checkpoint, *parts->tokenizer, &info));
+  model.max_rows = options.max_rows;
+  model.max_output_rows = OutputRows(options, info.config);
+  model.exit_layers = ExitLayers(info.calibrations);
+  SPADE_ASSIGN_OR_RETURN(parts->model,
+                         StagedModel::Load(parts->backend.get(), info.config, checkpoint, model));
+  info.weight_bytes = parts->model->weight_bytes();
+  if (!info.calibrations.empty()) SPADE_RETURN_IF_ERROR(parts->model->PrepareStart());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options) {
+  SPADE_RETURN_IF_ERROR(CheckOptions(options));
+  const Clock::time_point begin = Clock::now();
+  auto parts = std::make_unique<EngineParts>();
+  SPADE_RETURN_IF_ERROR(LoadModel(options, parts.get()));
+  SPADE_RETURN_IF_ERROR(MakeKv(options, parts.get()));
+  MakeScheduler(options, parts.get());
+  const ModelInfo& info = parts->info;
+  SPADE_ASSIGN_OR_RETURN(
+      parts->runner,
+      StepRunner::Create(
+          parts->backend.get(), parts->model.get(), parts->kv->views(),
+          {options.max_rows, OutputRows(options, info.config), !info.calibrations.empty()}));
+  spdlog::info(
+      "engine loaded model={} device=\"{}\" weight_dtype={} load_s={:.2f} weight_bytes={} "
+      "kv_bytes={} kv_blocks={} max_context={} resident_bytes={}",
+      options.model_name, info.device, info.weight_dtype, SecondsBetween(begin, Clock::now()),
+      info.weight_bytes, info.kv_bytes, parts->kv->num_blocks(), info.max_context,
+      ResidentMemory(MemorySources{}));
+  return parts;
+}
+
+}  // namespace spade

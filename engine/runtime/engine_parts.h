@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "engine/kv/block_pool.h"
+#include "engine/kv/kv_cache.h"
+#include "engine/model/staged_model.h"
+#include "engine/runtime/engine.h"
+#include "engine/runtime/step_runner.h"
+#include "engine/schedule/scheduler.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "kernels/backend.h"
+
+namespace spade {
+
+// What an engine is made of, in order of construction; the backend goes last.
+struct EngineParts {
+  ModelInfo info;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<StagedModel> model;
+  std::optional<KvCache> kv;
+  std::optional<BlockPool> pool;
+  std::optional<BlockHasher> hasher;
+  std::unique_ptr<Scheduler> scheduler;
+  std::unique_ptr<StepRunner> runner;
+};
+
+// Loads the model folder and the calibrations, and sizes all memory. Errors name the file or the
+// option to change.
+absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options);
+
+}  // namespace spade

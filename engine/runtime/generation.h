@@ -1,0 +1,98 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/runtime/request.h"
+#include "engine/runtime/stop_matcher.h"
+#include "engine/sampling/sampler.h"
+#include "engine/tokenizer/detokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace spade {
+
+class Generation;
+
+// Output state of one continuation: turns drawn tokens into deltas and knows when it is over.
+// Made on the caller's thread, then owned by the loop.
+class GeneratedSequence {
+ public:
+  GeneratedSequence(const Generation* generation, const Tokenizer* tokenizer, int32_t index);
+
+  int32_t index() const { return index_; }
+  int32_t num_output() const { return num_output_; }
+  // What the sampler needs for the next token.
+  const TokenHistory& history() const { return history_; }
+  std::span<const TokenId> banned() const;
+
+  // Where the step puts the token it draws; Take consumes it.
+  SampledToken& drawn() { return drawn_; }
+  // The delta that the drawn token makes, its `finish` set if the sequence ends here.
+  GenerateDelta Take(Clock::time_point now, int32_t cached_tokens);
+
+  std::optional<Clock::time_point> first_token() const { return first_token_; }
+  std::optional<Clock::time_point> last_token() const { return last_token_; }
+
+ private:
+  struct Ending {
+    FinishReason reason;
+    std::optional<TokenId> token;
+    std::optional<int> stop;
+  };
+  std::optional<Ending> AddText(TokenId id, std::string* text);
+  void AddHeldText(Ending* ending, std::string* text);
+  SequenceFinish Describe(const Ending& ending, int32_t cached_tokens) const;
+
+  const Generation* generation_;
+  const int32_t index_;
+  TokenHistory history_;
+  std::optional<Detokenizer> detokenizer_;
+  StopMatcher matcher_;
+  SampledToken drawn_;
+  int32_t num_output_ = 0;
+  std::optional<Clock::time_point> first_token_;
+  std::optional<Clock::time_point> last_token_;
+};
+
+// A Generate request in work: its sequences and what they share.
+class Generation {
+ public:
+  // `request` is valid; `max_tokens` in it is set.
+  Generation(GenerateRequest request, std::shared_ptr<GenerateSink> sink,
+             const Tokenizer* tokenizer, std::span<const TokenId> eos_ids);
+  Generation(const Generation&) = delete;
+  Generation& operator=(const Generation&) = delete;
+
+  const GenerateRequest& request() const { return request_; }
+  GenerateSink& sink() { return *sink_; }
+  std::vector<std::unique_ptr<GeneratedSequence>>& sequences() { return sequences_; }
+  bool IsStopToken(TokenId id) const;
+  std::span<const TokenId> stop_tokens() const { return stop_tokens_; }
+
+  // Prompt logprobs: one per prompt token from the second on, written once each.
+  bool scores_prompt() const { return request_.prompt_logprobs.has_value(); }
+  std::vector<SampledToken>& prompt_scores() { return prompt_scores_; }
+  const std::vector<SampledToken>& prompt_scores() const { return prompt_scores_; }
+  // The first prompt token that has no score yet.
+  int32_t next_score() const { return next_score_; }
+  void set_next_score(int32_t next) { next_score_ = next; }
+
+  std::optional<Clock::time_point> first_scheduled() const { return first_scheduled_; }
+  void set_first_scheduled(Clock::time_point now) { first_scheduled_ = now; }
+
+ private:
+  GenerateRequest request_;
+  std::shared_ptr<GenerateSink> sink_;
+  std::vector<TokenId> stop_tokens_;  // EOS, unless ignored, and the request's own: sorted
+  std::vector<SampledToken> prompt_scores_;
+  int32_t next_score_ = 1;
+  std::optional<Clock::time_point> first_scheduled_;
+  std::vector<std::unique_ptr<GeneratedSequence>> sequences_;
+};
+
+double SecondsBetween(Clock::time_point from, Clock::time_point to);
+
+}  // namespace spade

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/runtime/decision.h"
+#include "engine/runtime/generation.h"
+#include "engine/schedule/sequence.h"
+
+namespace spade {
+
+using RequestId = uint64_t;
+
+// An accepted request. Made on the caller's thread, then owned by the loop.
+struct RequestState {
+  RequestId id = 0;
+  std::unique_ptr<Generation> generation;  // exactly one of the two is set
+  std::unique_ptr<DecisionState> decision;
+  bool scheduled = false;             // left the waiting requests
+  std::vector<SequenceId> sequences;  // known to the scheduler, by index; 0: finished
+  int32_t num_unfinished = 0;
+
+  const RequestContext& context() const {
+    return generation ? generation->request().context : decision->request().context;
+  }
+};
+
+}  // namespace spade

@@ -1,0 +1,182 @@
+#include "engine/runtime/validate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/status_macros.h"
+
+namespace spade {
+namespace {
+
+absl::Status Invalid(absl::string_view message) { return absl::InvalidArgumentError(message); }
+
+absl::Status CheckIds(absl::string_view field, std::span<const TokenId> ids, int32_t vocab_size) {
+  for (const TokenId id : ids) {
+    if (id < 0 || id >= vocab_size) {
+      return Invalid(
+          absl::StrCat(field, ": token id ", id, " is outside the vocabulary of ", vocab_size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckContext(const RequestContext& context, int32_t min_output,
+                          const RequestLimits& limits) {
+  if (context.prompt.empty()) return Invalid("prompt: is empty; it needs at least one token");
+  const int64_t longest = int64_t{limits.max_context} - min_output;
+  if (static_cast<int64_t>(context.prompt.size()) > longest) {
+    return Invalid(absl::StrCat("prompt: ", context.prompt.size(), " tokens, but at most ", longest,
+                                " fit the context of ", limits.max_context));
+  }
+  SPADE_RETURN_IF_ERROR(CheckIds("prompt", context.prompt, limits.vocab_size));
+  if (context.deadline && *context.deadline <= Clock::now()) {
+    return absl::DeadlineExceededError("the deadline passed before the request was accepted");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLengths(const GenerateRequest& request, const RequestLimits& limits) {
+  const int32_t room = limits.max_context - static_cast<int32_t>(request.context.prompt.size());
+  if (request.max_tokens && *request.max_tokens < 1) {
+    return Invalid("max_tokens: must be at least 1");
+  }
+  if (request.max_tokens && *request.max_tokens > room) {
+    return Invalid(absl::StrCat("max_tokens: ", *request.max_tokens, ", but at most ", room,
+                                " fit after the prompt in the context of ", limits.max_context));
+  }
+  const int32_t max_tokens = request.max_tokens.value_or(room);
+  if (request.min_tokens < 0 || request.min_tokens > max_tokens) {
+    return Invalid(absl::StrCat("min_tokens: must be in [0, ", max_tokens, "], max_tokens"));
+  }
+  if (request.num_sequences < 1 || request.num_sequences > kMaxSequences) {
+    return Invalid(absl::StrCat("n: must be in [1, ", kMaxSequences, "]"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStops(const GenerateRequest& request, const RequestLimits& limits) {
+  if (request.stop.size() > kMaxStopStrings) {
+    return Invalid(absl::StrCat("stop: at most ", kMaxStopStrings, " strings"));
+  }
+  for (const std::string& stop : request.stop) {
+    if (stop.empty() || stop.size() > kMaxStopBytes) {
+      return Invalid(absl::StrCat("stop: each string must have 1 to ", kMaxStopBytes, " bytes"));
+    }
+  }
+  if (!request.stop.empty() && !request.detokenize) {
+    return Invalid("stop: stop strings need text output");
+  }
+  if (request.stop_token_ids.size() > kMaxStopTokens) {
+    return Invalid(absl::StrCat("stop_token_ids: at most ", kMaxStopTokens, " ids"));
+  }
+  return CheckIds("stop_token_ids", request.stop_token_ids, limits.vocab_size);
+}
+
+absl::Status CheckLogprobs(absl::string_view field, std::optional<int32_t> count,
+                           const RequestLimits& limits) {
+  const int32_t most = std::min(kMaxLogprobs, limits.vocab_size);
+  if (count && (*count < 0 || *count > most)) {
+    return Invalid(absl::StrCat(field, ": must be in [0, ", most, "]"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLabels(const DecideRequest& request, const RequestLimits& limits) {
+  if (request.labels.size() < 2 || request.labels.size() > kMaxLabels) {
+    return Invalid(absl::StrCat("labels: 2 to ", kMaxLabels, " labels are needed"));
+  }
+  SPADE_RETURN_IF_ERROR(CheckIds("labels", request.labels, limits.vocab_size));
+  std::vector<TokenId> sorted = request.labels;
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+    return Invalid("labels: two labels are the same token");
+  }
+  if (!request.label_bias.empty() && request.label_bias.size() != request.labels.size()) {
+    return Invalid("label_bias: needs one value per label, or none");
+  }
+  for (const float bias : request.label_bias) {
+    if (!std::isfinite(bias)) return Invalid("label_bias: must be finite");
+  }
+  return absl::OkStatus();
+}
+
+bool SameLabels(std::vector<TokenId> a, std::vector<TokenId> b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
+}
+
+// A bias that moves no label against another changes no answer.
+bool ChangesAnswer(std::span<const float> bias) {
+  return std::any_of(bias.begin(), bias.end(), [&](float value) { return value != bias[0]; });
+}
+
+absl::Status NoCertificate(const Calibration& calibration, double max_mismatch) {
+  if (calibration.certificates.empty()) {
+    return absl::FailedPreconditionError(
+        "max_mismatch: the calibration of these labels certifies no bound; use EXACT");
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("max_mismatch: ", max_mismatch,
+                   " is not covered; the strictest bound certified for these "
+                   "labels is ",
+                   calibration.certificates.front().max_mismatch));
+}
+
+}  // namespace
+
+absl::Status Validate(const GenerateRequest& request, const RequestLimits& limits) {
+  SPADE_RETURN_IF_ERROR(CheckContext(request.context, /*min_output=*/1, limits));
+  SPADE_RETURN_IF_ERROR(CheckLengths(request, limits));
+  SPADE_RETURN_IF_ERROR(CheckStops(request, limits));
+  SPADE_RETURN_IF_ERROR(CheckLogprobs("logprobs", request.sampling.num_logprobs, limits));
+  SPADE_RETURN_IF_ERROR(Validate(request.sampling, limits.vocab_size));
+  return CheckLogprobs("prompt_logprobs", request.prompt_logprobs, limits);
+}
+
+absl::Status Validate(const DecideRequest& request, const RequestLimits& limits) {
+  SPADE_RETURN_IF_ERROR(CheckContext(request.context, /*min_output=*/0, limits));
+  SPADE_RETURN_IF_ERROR(CheckLabels(request, limits));
+  if (!std::isfinite(request.temperature) || request.temperature <= 0) {
+    return Invalid("temperature: must be positive and finite");
+  }
+  if (request.mode != ExitMode::kExact && !(request.max_mismatch > 0 && request.max_mismatch < 1)) {
+    return Invalid("max_mismatch: must be in (0, 1) for the modes FAST and VERIFIED");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelConfig& config,
+                                      std::span<const Calibration> calibrations) {
+  if (request.mode == ExitMode::kExact) return ExitPermit{};
+  if (calibrations.empty()) {
+    return absl::FailedPreconditionError(
+        "mode: no calibration is loaded; use EXACT, or start the server with a file of "
+        "spade-calibrate");
+  }
+  const Calibration* matching = nullptr;
+  for (const Calibration& calibration : calibrations) {
+    if (!SameLabels(calibration.label_ids, request.labels)) continue;
+    matching = &calibration;
+    if (const Certificate* certificate = calibration.CertificateFor(request.max_mismatch)) {
+      if (ChangesAnswer(request.label_bias)) {
+        return absl::FailedPreconditionError(
+            "label_bias: certificates hold without label priors only; drop them or use EXACT");
+      }
+      if (request.context.prompt.front() != config.bos_id) {
+        return absl::FailedPreconditionError(
+            "prompt: must begin with the model's start token to leave early; use EXACT, or add "
+            "special tokens");
+      }
+      return ExitPermit{&calibration, certificate};
+    }
+  }
+  if (matching != nullptr) return NoCertificate(*matching, request.max_mismatch);
+  return absl::FailedPreconditionError(
+      "labels: no loaded calibration is for exactly this label set; use EXACT");
+}
+
+}  // namespace spade

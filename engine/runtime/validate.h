@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/exit/calibration.h"
+#include "engine/model/model_config.h"
+#include "engine/runtime/request.h"
+
+namespace spade {
+
+inline constexpr int32_t kMaxSequences = 128;  // n of one request
+inline constexpr size_t kMaxStopStrings = 16;
+inline constexpr size_t kMaxStopBytes = 256;  // of one stop string
+inline constexpr size_t kMaxStopTokens = 64;
+inline constexpr size_t kMaxLabels = 1024;
+
+// What a request is checked against.
+struct RequestLimits {
+  int32_t vocab_size = 0;
+  int32_t max_context = 0;  // positions of one sequence, prompt and output
+};
+
+// Everything a request can get wrong, checked on the caller's thread: INVALID_ARGUMENT names the
+// field; DEADLINE_EXCEEDED where the deadline has passed.
+absl::Status Validate(const GenerateRequest& request, const RequestLimits& limits);
+absl::Status Validate(const DecideRequest& request, const RequestLimits& limits);
+
+// What permits a decision to leave early; both null: nothing does.
+struct ExitPermit {
+  const Calibration* calibration = nullptr;
+  const Certificate* certificate = nullptr;
+};
+
+// The permit of a valid request: empty for EXACT. FAILED_PRECONDITION says which part of the
+// request no calibration covers. The label ids may be in any order. The result points into
+// `calibrations`.
+absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelConfig& config,
+                                      std::span<const Calibration> calibrations);
+
+}  // namespace spade

@@ -1,0 +1,131 @@
+#include "engine/sampling/vocab_scan.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+
+namespace spade {
+namespace {
+
+constexpr size_t kLanes = 16;
+constexpr float kSmallestPower = -87.0f;  // exp() of less is no normal float
+
+// b where a is NaN; written so that it compiles to a vector instruction.
+inline float Max(float a, float b) { return a > b ? a : b; }
+
+float MaxOf(const float* values, size_t count) {
+  float lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, kNoLogit);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = Max(values[i + lane], lanes[lane]);
+    }
+  }
+  float max = kNoLogit;
+  for (; i < count; ++i) max = Max(values[i], max);
+  for (const float lane : lanes) max = Max(lane, max);
+  return max;
+}
+
+// Cody and Waite's reduction to [-ln2/2, ln2/2], then the Taylor polynomial of degree 7.
+inline float ExpOne(float x) {
+  x = Max(x, kSmallestPower);
+  const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer
+  const float n = shifted - 12582912.0f;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.0f / 5040.0f;
+  p = p * r + 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  const int32_t power = (std::bit_cast<int32_t>(shifted) + 127) << 23;
+  return p * std::bit_cast<float>(power);
+}
+
+}  // namespace
+
+TokenId ArgMax(std::span<const float> logits) {
+  float best = kNoLogit;
+  size_t best_group = 0;
+  for (size_t at = 0; at < logits.size(); at += kScanGroup) {
+    const float max = Drawable(MaxOf(logits.data() + at, std::min(kScanGroup, logits.size() - at)));
+    if (max > best) {
+      best = max;
+      best_group = at;
+    }
+  }
+  if (best == kNoLogit) return -1;
+  size_t id = best_group;
+  while (!(Drawable(logits[id]) == best)) ++id;
+  return static_cast<TokenId>(id);
+}
+
+float GroupMaxima(std::span<const float> logits, std::vector<float>& maxima) {
+  maxima.clear();
+  float best = kNoLogit;
+  for (size_t at = 0; at < logits.size(); at += kScanGroup) {
+    const float max = MaxOf(logits.data() + at, std::min(kScanGroup, logits.size() - at));
+    maxima.push_back(Drawable(max));
+    best = Max(maxima.back(), best);
+  }
+  return best;
+}
+
+float LowerBoundOfTop(std::span<const float> maxima, int32_t count, std::vector<float>& scratch) {
+  const auto rank = static_cast<size_t>(count) - 1;
+  if (rank >= maxima.size()) return kNoLogit;
+  scratch.assign(maxima.begin(), maxima.end());
+  const auto nth = scratch.begin() + static_cast<std::ptrdiff_t>(rank);
+  std::nth_element(scratch.begin(), nth, scratch.end(), std::greater<>());
+  return *nth;
+}
+
+void GatherAtLeast(std::span<const float> logits, std::span<const float> maxima, float bound,
+                   std::vector<TokenId>& ids) {
+  size_t count = 0;
+  ids.clear();
+  for (size_t group = 0; group < maxima.size(); ++group) {
+    if (maxima[group] < bound || maxima[group] == kNoLogit) continue;
+    const size_t end = std::min((group + 1) * kScanGroup, logits.size());
+    ids.resize(count + kScanGroup);
+    // Without branches, which few or many hits alike would mispredict.
+    for (size_t id = group * kScanGroup; id < end; ++id) {
+      ids[count] = static_cast<TokenId>(id);
+      count += int{logits[id] >= bound} & int{logits[id] > kNoLogit};
+    }
+  }
+  ids.resize(count);
+}
+
+void ExpInPlace(std::span<float> values) {
+  for (float& value : values) {
+    const float power = ExpOne(value);
+    value = value >= kSmallestPower ? power : 0.0f;
+  }
+}
+
+double LogSumExp(std::span<const float> logits, float max) {
+  double total = 0;
+  size_t i = 0;
+  for (; i + kScanGroup <= logits.size(); i += kScanGroup) {
+    float lanes[kLanes] = {};
+    for (size_t j = 0; j < kScanGroup; j += kLanes) {
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        lanes[lane] += ExpOne(Drawable(logits[i + j + lane]) - max);
+      }
+    }
+    float sum = 0;
+    for (const float lane : lanes) sum += lane;
+    total += static_cast<double>(sum);
+  }
+  for (; i < logits.size(); ++i) {
+    total += static_cast<double>(ExpOne(Drawable(logits[i]) - max));
+  }
+  return static_cast<double>(max) + std::log(total);
+}
+
+}  // namespace spade

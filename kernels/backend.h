@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "kernels/batch.h"
+#include "kernels/buffer.h"
+#include "kernels/matrix.h"
+#include "kernels/tensor.h"
+
+namespace spade {
+
+// How attention splits the columns of a fused QKV row: [q_heads | kv_heads (K) | kv_heads (V)],
+// each head `head_dim` wide.
+struct HeadLayout {
+  int32_t q_heads = 0;
+  int32_t kv_heads = 0;
+  int32_t head_dim = 0;
+
+  int64_t q_cols() const { return int64_t{q_heads} * head_dim; }
+  int64_t kv_cols() const { return int64_t{kv_heads} * head_dim; }
+  int64_t qkv_cols() const { return q_cols() + 2 * kv_cols(); }
+};
+
+struct MatMulOptions {
+  const float* bias = nullptr;  // (out_features), backend memory; null: none
+  bool accumulate = false;      // out += x W^T + bias, in place of out =
+};
+
+// Per-head RMSNorm of queries and keys before RoPE (Qwen3); null pointers: none.
+struct QkNorm {
+  const float* q_weight = nullptr;  // (head_dim), backend memory
+  const float* k_weight = nullptr;  // (head_dim), backend memory
+  float epsilon = 0;
+};
+
+// Device memory and the operations of the forward pass. One forward pass serves all backends;
+// engine/ sees no other device interface.
+//
+// Threading: used by one thread at a time (the engine's loop). Operations may be asynchronous;
+// Synchronize() and CopyToHost() wait for all of them.
+// Errors: allocation returns RESOURCE_EXHAUSTED. Operations do not fail: shapes are checked by the
+// model at load, so a wrong shape here is our bug.
+// Batch invariance (the CPU backend's promise): a row's result depends on that row alone, to the
+// bit, not on how many rows share the call, on their order or on the number of threads.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view name() const = 0;    // "cpu"
+  virtual std::string description() const = 0;  // for logs: instruction set, threads
+
+  // `bytes` of zeroed memory, aligned to 64 bytes.
+  virtual absl::StatusOr<Buffer> Allocate(size_t bytes) = 0;
+  virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
+  virtual void CopyFromHost(void* device, const void* host, size_t bytes) = 0;
+  virtual void Synchronize() = 0;
+  // An F32 tensor's elements where the host can read them: the tensor itself on the CPU, else a
+  // copy that the next HostView overwrites.
+  virtual const float* HostView(Tensor tensor) = 0;
+
+  // Stacks the parts' rows (same cols) into one matrix stored as `dtype` (F32, F16, BF16 or I8).
+  // The parts are read before it returns.
+  virtual absl::StatusOr<Matrix> Pack(std::span<const HostMatrix> parts, DType dtype) = 0;
+
+  // out(r, :) = table(ids[r], :). Every id is in [0, table.out_features).
+  virtual void Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) = 0;
+
+  // out = x / sqrt(mean(x^2) + epsilon) * weight, per row; weight: (cols). out may be x.
+  virtual void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
+
+  // out = x W^T (+ bias) (+ out); x: (rows, in_features), out: (rows, out_features).
+  virtual void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) = 0;
+
+  // The columns `ids` of x W^T, with the same bits as MatMul: out: (rows, ids.size()).
+  virtual void MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
+                             Tensor out) = 0;
+
+  // angles(r, i) = cos(positions[r] * inv_freq[i]), angles(r, half + i) = sin(...), half =
+  // head_dim / 2; inv_freq: (half), host memory. Computed once a step, used by every layer.
+  virtual void RopeAngles(std::span<const int32_t> positions, std::span<const float> inv_freq,
+                          Tensor angles) = 0;
+
+  // In qkv: (rows, qkv_cols), normalises (norm) and rotates queries and keys in place. Rotation
+  // pairs element i with i + head_dim / 2 of a head (the Hugging Face convention).
+  virtual void Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) = 0;
+
+  // Writes each row's keys and values to its slot of the cache.
+  virtual void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) = 0;
+
+  // Causal attention of each row of qkv over positions 0..its own in the cache, scaled by
+  // 1/sqrt(head_dim), grouped-query: out: (rows, q_cols). Rows' own keys are in the cache already.
+  virtual void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
+                         Tensor out) = 0;
+
+  // Attention of each row over exactly {start token, itself}: the SPADE pass.
+  virtual void StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
+                                  Tensor out) = 0;
+
+  // out(r, c) = silu(gate_up(r, c)) * gate_up(r, cols + c); gate_up: (rows, 2 cols).
+  virtual void SiluMul(Tensor gate_up, Tensor out) = 0;
+
+  // out(i, :) = x(rows[i], :). out may be x when `rows` ascends (compaction in place).
+  virtual void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) = 0;
+
+  // Runs fn(i) for i in [0, count) on the backend's host workers; returns when all are done. For
+  // host work of the step, such as sampling; fn must not call the backend.
+  virtual void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) = 0;
+};
+
+struct BackendOptions {
+  std::string device = "cpu";
+  int32_t num_threads = 0;   // CPU workers; 0: one per allowed core
+  bool pin_threads = true;   // CPU: worker i stays on the i-th allowed core
+  std::string cpu_isa = "";  // CPU: "" best; else "avx3", "avx2", "sse4", "portable" (for tests)
+};
+
+// INVALID_ARGUMENT for a device or ISA this build or machine does not have.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);
+
+}  // namespace spade

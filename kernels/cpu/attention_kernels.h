@@ -1,0 +1,50 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/isa.h"
+
+namespace spade {
+
+// In a block of the CPU's cache, keys are transposed, (kv_head, head_dim, block_size), so that a
+// vector holds neighbouring positions; values are (kv_head, block_size, head_dim).
+struct AttentionArgs {
+  const float* qkv = nullptr;  // (rows, qkv_cols)
+  HeadLayout heads;
+  BatchView batch;
+  KvView kv;
+  float* out = nullptr;  // (rows, q_cols)
+
+  int32_t queries_per_kv() const { return heads.q_heads / heads.kv_heads; }
+};
+
+// Neighbouring rows of one sequence, and one of their KV heads.
+struct AttentionTile {
+  int64_t first_row = 0;
+  int64_t num_rows = 0;
+  int32_t kv_head = 0;
+};
+
+// Queries (row, q head) that read each block of keys and values together.
+inline constexpr int64_t kTileQueries = 16;
+inline constexpr int64_t kMaxHeadDim = 256;
+
+// Floats of scratch for contexts up to `max_context` positions.
+inline int64_t AttentionScratch(int64_t max_context, int32_t block_size) {
+  return kTileQueries * (max_context + block_size + 2 * kMaxHeadDim);
+}
+
+struct AttentionKernels {
+  // Each row's result depends only on its query, its position and the cache: every sum runs over
+  // head_dim or over positions in ascending order, one chain per result.
+  void (*attend)(const AttentionArgs& args, const AttentionTile& tile, float* scratch);
+};
+
+const AttentionKernels& GetAttentionKernels(Isa isa);
+
+// Writes the row's keys and values to its slot.
+void StoreKvRow(const AttentionArgs& args, int64_t row);
+
+}  // namespace spade

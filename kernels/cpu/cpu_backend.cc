@@ -1,0 +1,264 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "kernels/cpu/packed_matrix.h"
+
+namespace spade {
+namespace {
+
+// Multiply-adds (or work as long) below which waking other threads costs more than it saves.
+constexpr int64_t kMinParallelWork = 100'000;
+// More tasks than threads, so that a thread whose core is busy does not hold up the others.
+constexpr int64_t kTasksPerThread = 8;
+
+// The index-th of `tasks` even parts of [0, count).
+Range Part(int64_t count, int64_t tasks, int64_t index) {
+  return {count * index / tasks, count * (index + 1) / tasks};
+}
+
+// Elements of relative cost to a multiply-add.
+constexpr int64_t kCopyCost = 1;
+constexpr int64_t kNormCost = 1;
+constexpr int64_t kExpCost = 8;
+constexpr int64_t kTrigonometryCost = 50;
+constexpr int64_t kGatherCost = 8;  // a cache line each
+
+}  // namespace
+
+CpuBackend::CpuBackend(Isa isa, int32_t num_threads, bool pin_threads)
+    : isa_(isa),
+      matmul_(GetMatMulKernels(isa)),
+      row_(GetRowKernels(isa)),
+      attention_(GetAttentionKernels(isa)),
+      pool_(num_threads, pin_threads),
+      worker_scratch_(pool_.num_threads()) {
+  for (Scratch& scratch : worker_scratch_) scratch.Reserve(kTiledScratch);
+}
+
+std::string CpuBackend::description() const {
+  return absl::StrCat("cpu, ", std::string(NameOf(isa_)), ", ", pool_.num_threads(), " threads");
+}
+
+absl::StatusOr<Buffer> CpuBackend::Allocate(size_t bytes) { return AllocateAligned(bytes); }
+
+void CpuBackend::CopyToHost(void* host, const void* device, size_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, bytes);
+}
+
+void CpuBackend::CopyFromHost(void* device, const void* host, size_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, bytes);
+}
+
+absl::StatusOr<Matrix> CpuBackend::Pack(std::span<const HostMatrix> parts, DType dtype) {
+  return PackMatrix(parts, dtype, pool_);
+}
+
+void CpuBackend::ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<void(int64_t)> fn) {
+  if (rows * row_cost < kMinParallelWork) {
+    for (int64_t row = 0; row < rows; ++row) fn(row);
+    return;
+  }
+  const int64_t tasks = std::min(rows, kTasksPerThread * pool_.num_threads());
+  pool_.Run(tasks, [&](int64_t task, int32_t) {
+    const Range part = Part(rows, tasks, task);
+    for (int64_t row = part.begin; row < part.end; ++row) fn(row);
+  });
+}
+
+void CpuBackend::Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) {
+  SPADE_CHECK(out.rows == std::ssize(ids) && out.cols == table.in_features);
+  const PackedMatrix packed(table);
+  ForEachRow(out.rows, out.cols * kGatherCost, [&](int64_t row) {
+    SPADE_CHECK(ids[row] >= 0 && ids[row] < packed.out_features);
+    float* to = out.F32Row(row);
+    for (int64_t i = 0; i < out.cols; ++i) to[i] = WeightAt(packed, ids[row], i);
+  });
+}
+
+void CpuBackend::RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) {
+  SPADE_CHECK(x.rows == out.rows && x.cols == out.cols);
+  ForEachRow(x.rows, x.cols * kNormCost, [&](int64_t row) {
+    row_.rms_norm(x.F32Row(row), weight, epsilon, x.cols, out.F32Row(row));
+  });
+}
+
+void CpuBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) {
+  SPADE_CHECK(x.cols == weight.in_features && out.cols == weight.out_features);
+  SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
+  if (x.rows == 0) return;
+  const MatMulArgs args = {.weight = PackedMatrix(weight),
+                           .x = static_cast<const float*>(x.data),
+                           .rows = x.rows,
+                           .out = static_cast<float*>(out.data),
+                           .out_cols = weight.out_features,
+                           .bias = options.bias,
+                           .accumulate = options.accumulate};
+  if (args.rows <= kMaxDirectRows) {
+    MatMulDirect(args);
+  } else {
+    MatMulTiled(args);
+  }
+}
+
+void CpuBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
+                               Tensor out) {
+  SPADE_CHECK(x.cols == weight.in_features && out.cols == std::ssize(ids));
+  SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
+  for (const int32_t id : ids) SPADE_CHECK(id >= 0 && id < weight.out_features);
+  if (x.rows == 0 || ids.empty()) return;
+  MatMulTiled({.weight = PackedMatrix(weight),
+               .x = static_cast<const float*>(x.data),
+               .rows = x.rows,
+               .out = static_cast<float*>(out.data),
+               .out_cols = out.cols,
+               .column_ids = ids.data()});
+}
+
+void CpuBackend::MatMulDirect(const MatMulArgs& args) {
+  const int64_t panels = args.out_panels();
+  const int64_t work = args.rows * args.out_cols * args.weight.in_features;
+  if (work < kMinParallelWork) return matmul_.direct(args, {0, panels});
+  const int64_t tasks = std::min(panels, kTasksPerThread * pool_.num_threads());
+  pool_.Run(tasks, [&](int64_t task, int32_t) { matmul_.direct(args, Part(panels, tasks, task)); });
+}
+
+void CpuBackend::MatMulTiled(const MatMulArgs& args) {
+  const RowTiling tiling = matmul_.Tiling(args.rows);
+  const int64_t in_features = args.weight.in_features;
+  float* packed = packed_rows_.Reserve(args.rows * in_features);
+  ForEachRow(tiling.count, tiling.height * in_features * kCopyCost, [&](int64_t tile) {
+    matmul_.pack_rows(args, {tile, tile + 1}, packed);
+  });
+
+  const int64_t panels = args.out_panels();
+  const bool parallel = args.rows * args.out_cols * in_features >= kMinParallelWork;
+  const int64_t wanted = parallel ? kTasksPerThread * pool_.num_threads() : 1;
+  const int64_t panel_tasks = std::min(panels, wanted);
+  // Rows are split where a task must, and where the panels are too few for the threads.
+  const int64_t max_tiles = kMaxTaskRows / tiling.height;
+  const int64_t needed = (tiling.count + max_tiles - 1) / max_tiles;
+  const int64_t row_tasks = std::min(tiling.count, std::max(needed, wanted / panel_tasks));
+  const auto run = [&](int64_t task, int32_t worker) {
+    matmul_.tiled(args, packed, Part(panels, panel_tasks, task / row_tasks),
+                  Part(tiling.count, row_tasks, task % row_tasks),
+                  worker_scratch_[worker].Reserve(kTiledScratch));
+  };
+  const int64_t tasks = panel_tasks * row_tasks;
+  if (parallel) return pool_.Run(tasks, run);
+  for (int64_t task = 0; task < tasks; ++task) run(task, /*worker=*/0);
+}
+
+void CpuBackend::RopeAngles(std::span<const int32_t> positions, std::span<const float> inv_freq,
+                            Tensor angles) {
+  const int64_t half = std::ssize(inv_freq);
+  SPADE_CHECK(angles.rows == std::ssize(positions) && angles.cols == 2 * half);
+  ForEachRow(angles.rows, half * kTrigonometryCost, [&](int64_t row) {
+    float* to = angles.F32Row(row);
+    for (int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(positions[row]) * inv_freq[i];
+      to[i] = std::cos(angle);
+      to[half + i] = std::sin(angle);
+    }
+  });
+}
+
+void CpuBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
+  SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
+  SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
+  ForEachRow(qkv.rows, qkv.cols * kNormCost, [&](int64_t row) {
+    float* head = qkv.F32Row(row);
+    for (int32_t i = 0; i < heads.q_heads + heads.kv_heads; ++i, head += heads.head_dim) {
+      const float* weight = i < heads.q_heads ? norm.q_weight : norm.k_weight;
+      row_.rope(head, heads.head_dim, weight, norm.epsilon, angles.F32Row(row));
+    }
+  });
+}
+
+void CpuBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
+  SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
+  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  const AttentionArgs args = {
+      .qkv = static_cast<const float*>(qkv.data), .heads = heads, .batch = batch, .kv = kv};
+  ForEachRow(qkv.rows, heads.kv_cols() * kGatherCost, [&](int64_t row) { StoreKvRow(args, row); });
+}
+
+// One tile per KV head and run of neighbouring rows of a sequence.
+void CpuBackend::PlanTiles(const AttentionArgs& args) {
+  const BatchView& batch = args.batch;
+  const int64_t rows_per_tile = std::max<int64_t>(1, kTileQueries / args.queries_per_kv());
+  tiles_.clear();
+  for (int64_t row = 0; row < batch.rows();) {
+    int64_t end = row + 1;
+    while (end < batch.rows() && end - row < rows_per_tile &&
+           batch.sequences[end] == batch.sequences[row]) {
+      ++end;
+    }
+    for (int32_t head = 0; head < args.heads.kv_heads; ++head) {
+      tiles_.push_back({row, end - row, head});
+    }
+    row = end;
+  }
+}
+
+void CpuBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
+                           Tensor out) {
+  SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
+  SPADE_CHECK(out.rows == qkv.rows && out.cols == heads.q_cols());
+  SPADE_CHECK(heads.head_dim % 8 == 0 && heads.head_dim <= kMaxHeadDim);
+  SPADE_CHECK(heads.q_heads % heads.kv_heads == 0 && kv.block_size % 8 == 0);
+  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  if (qkv.rows == 0) return;
+  const AttentionArgs args = {.qkv = static_cast<const float*>(qkv.data),
+                              .heads = heads,
+                              .batch = batch,
+                              .kv = kv,
+                              .out = static_cast<float*>(out.data)};
+  PlanTiles(args);
+  int64_t max_context = 0;
+  int64_t work = 0;
+  for (const int32_t position : batch.positions) {
+    max_context = std::max<int64_t>(max_context, position + 1);
+    work += (position + 1) * heads.q_cols() * 2;
+  }
+  const int64_t scratch = std::max(kTiledScratch, AttentionScratch(max_context, kv.block_size));
+  const auto attend = [&](int64_t tile, int32_t worker) {
+    attention_.attend(args, tiles_[tile], worker_scratch_[worker].Reserve(scratch));
+  };
+  const int64_t tasks = std::ssize(tiles_);
+  if (work >= kMinParallelWork) return pool_.Run(tasks, attend);
+  for (int64_t tile = 0; tile < tasks; ++tile) attend(tile, /*worker=*/0);
+}
+
+void CpuBackend::StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
+                                    Tensor out) {
+  SPADE_CHECK(qkv.cols == heads.qkv_cols() && out.cols == heads.q_cols());
+  SPADE_CHECK(out.rows == qkv.rows && heads.head_dim % 8 == 0);
+  ForEachRow(qkv.rows, heads.q_cols() * kExpCost,
+             [&](int64_t row) { row_.start_self(qkv.F32Row(row), heads, start, out.F32Row(row)); });
+}
+
+void CpuBackend::SiluMul(Tensor gate_up, Tensor out) {
+  SPADE_CHECK(gate_up.rows == out.rows && gate_up.cols == 2 * out.cols);
+  ForEachRow(out.rows, out.cols * kExpCost,
+             [&](int64_t row) { row_.silu_mul(gate_up.F32Row(row), out.cols, out.F32Row(row)); });
+}
+
+void CpuBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) {
+  SPADE_CHECK(out.rows == std::ssize(rows) && out.cols == x.cols && out.dtype == x.dtype);
+  // In order, on one thread: out may be x, and then a row's source must be read before it is
+  // overwritten.
+  for (int64_t i = 0; i < out.rows; ++i) {
+    std::memmove(out.Slice(i, 1).data, x.Slice(rows[i], 1).data, x.Slice(rows[i], 1).bytes());
+  }
+}
+
+void CpuBackend::ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) {
+  pool_.Run(count, [&](int64_t i, int32_t) { fn(i); });
+}
+
+}  // namespace spade

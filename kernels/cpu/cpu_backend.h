@@ -1,0 +1,67 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/memory.h"
+#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace spade {
+
+// The Backend on the host's cores. Activations are F32, weights as packed_matrix.h says, caches F32
+// or BF16. Operations are done when they return.
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(Isa isa, int32_t num_threads, bool pin_threads);
+
+  std::string_view name() const override { return "cpu"; }
+  std::string description() const override;
+
+  absl::StatusOr<Buffer> Allocate(size_t bytes) override;
+  void CopyToHost(void* host, const void* device, size_t bytes) override;
+  void CopyFromHost(void* device, const void* host, size_t bytes) override;
+  void Synchronize() override {}
+  const float* HostView(Tensor tensor) override { return static_cast<const float*>(tensor.data); }
+
+  absl::StatusOr<Matrix> Pack(std::span<const HostMatrix> parts, DType dtype) override;
+  void Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) override;
+  void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override;
+  void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) override;
+  void MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
+                     Tensor out) override;
+  void RopeAngles(std::span<const int32_t> positions, std::span<const float> inv_freq,
+                  Tensor angles) override;
+  void Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) override;
+  void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) override;
+  void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
+                 Tensor out) override;
+  void StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
+                          Tensor out) override;
+  void SiluMul(Tensor gate_up, Tensor out) override;
+  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
+  void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override;
+
+ private:
+  // Calls fn for each row in [0, rows): on this thread where rows * row_cost is small.
+  void ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<void(int64_t)> fn);
+  void MatMulDirect(const MatMulArgs& args);
+  void MatMulTiled(const MatMulArgs& args);
+  void PlanTiles(const AttentionArgs& args);
+
+  const Isa isa_;
+  const MatMulKernels& matmul_;
+  const RowKernels& row_;
+  const AttentionKernels& attention_;
+  ThreadPool pool_;
+  Scratch packed_rows_;
+  std::vector<Scratch> worker_scratch_;  // one per worker
+  std::vector<AttentionTile> tiles_;     // of the call; kept for its capacity
+};
+
+}  // namespace spade

@@ -1,0 +1,55 @@
+#include "kernels/cpu/isa.h"
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/cpu/simd.h"
+//
+#include "hwy/highway.h"
+
+namespace spade {
+namespace {
+
+struct IsaEntry {
+  Isa isa;
+  std::string_view name;
+  int64_t target;
+};
+
+// Best first. The last runs everywhere: it is compiled for the compiler's baseline.
+constexpr IsaEntry kIsas[] = {
+    {Isa::kAvx3, "avx3", HWY_AVX3},
+    {Isa::kAvx2, "avx2", HWY_AVX2},
+    {Isa::kSse4, "sse4", HWY_SSE4},
+    {Isa::kNeon, "neon", HWY_NEON},
+    {Isa::kPortable, "portable", HWY_STATIC_TARGET},
+};
+
+bool IsAvailable(const IsaEntry& entry) {
+  if (entry.isa == Isa::kPortable) return true;
+  return (HWY_TARGETS & hwy::SupportedTargets() & entry.target) != 0;
+}
+
+}  // namespace
+
+std::string_view NameOf(Isa isa) {
+  for (const IsaEntry& entry : kIsas) {
+    if (entry.isa == isa) return entry.name;
+  }
+  return "?";
+}
+
+absl::StatusOr<Isa> SelectIsa(std::string_view name) {
+  std::string available;
+  for (const IsaEntry& entry : kIsas) {
+    if (!IsAvailable(entry)) continue;
+    if (name.empty() || name == entry.name) return entry.isa;
+    absl::StrAppend(&available, available.empty() ? "" : ", ", std::string(entry.name));
+  }
+  return absl::InvalidArgumentError(absl::StrCat("instruction set '", std::string(name),
+                                                 "' is unknown or not on this machine; it has ",
+                                                 available, " (empty: the best)"));
+}
+
+}  // namespace spade

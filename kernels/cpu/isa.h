@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace spade {
+
+// The instruction sets that the kernels are compiled for.
+enum class Isa { kPortable, kSse4, kAvx2, kAvx3, kNeon };
+
+std::string_view NameOf(Isa isa);
+
+// The instruction set `name`, or the machine's best where it is empty. INVALID_ARGUMENT, naming
+// those that this machine has, for any other. A choice holds for one backend, not for the process.
+absl::StatusOr<Isa> SelectIsa(std::string_view name);
+
+}  // namespace spade

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/packed_matrix.h"
+
+namespace spade {
+
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+// Rows in as few tiles as can be, of even height: a low tile would leave the arithmetic units idle.
+struct RowTiling {
+  RowTiling(int64_t num_rows, int64_t max_height)
+      : rows(num_rows),
+        count((rows + max_height - 1) / max_height),
+        height(count == 0 ? 0 : (rows + count - 1) / count) {}
+
+  Range RowsOf(int64_t tile) const {
+    return {std::min(tile * height, rows), std::min((tile + 1) * height, rows)};
+  }
+
+  int64_t rows;
+  int64_t count;
+  int64_t height;
+};
+
+struct MatMulArgs {
+  PackedMatrix weight;
+  const float* x = nullptr;  // (rows, in_features)
+  int64_t rows = 0;
+  float* out = nullptr;                 // (rows, out_cols)
+  int64_t out_cols = 0;                 // out_features, or the number of column_ids
+  const int32_t* column_ids = nullptr;  // null: all columns
+  const float* bias = nullptr;          // (out_cols), or null
+  bool accumulate = false;
+
+  int64_t out_panels() const { return (out_cols + kPanelCols - 1) / kPanelCols; }
+};
+
+// One thread's share of x W^T; threading is the caller's. Both paths give the same bits.
+struct MatMulKernels {
+  // For up to kMaxDirectRows rows: expands the packed weights in registers.
+  void (*direct)(const MatMulArgs& args, Range panels);
+
+  // For any number of rows. First pack_rows once for all tiles, to (rows * in_features) floats;
+  // then tiled, with tiles of at most kMaxTaskRows rows a call.
+  void (*pack_rows)(const MatMulArgs& args, Range tiles, float* packed);
+  void (*tiled)(const MatMulArgs& args, const float* packed, Range panels, Range tiles,
+                float* scratch);
+  int64_t max_tile_rows;
+
+  RowTiling Tiling(int64_t rows) const { return RowTiling(rows, max_tile_rows); }
+};
+
+inline constexpr int64_t kMaxDirectRows = 12;
+inline constexpr int64_t kMaxTaskRows = 240;
+// Floats of scratch that `tiled` needs.
+inline constexpr int64_t kTiledScratch = (kBlockInputs + kMaxTaskRows) * kPanelCols;
+
+const MatMulKernels& GetMatMulKernels(Isa isa);
+
+}  // namespace spade

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "kernels/buffer.h"
+
+namespace spade {
+
+// `bytes` of zeroed, touched memory aligned to 64 bytes; large allocations on huge pages where the
+// system grants them. RESOURCE_EXHAUSTED when the system refuses.
+absl::StatusOr<Buffer> AllocateAligned(size_t bytes);
+
+// Working memory that only grows. Not thread-safe.
+class Scratch {
+ public:
+  // At least `floats` floats, aligned to 64 bytes; the content is lost when it grows. Memory that
+  // small running out is fatal.
+  float* Reserve(int64_t floats);
+
+ private:
+  Buffer buffer_;
+};
+
+}  // namespace spade

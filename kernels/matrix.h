@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/buffer.h"
+#include "kernels/dtype.h"
+
+namespace spade {
+
+// A weight matrix (rows, cols) in host memory, row-major, as checkpoints store it:
+// rows = output features, cols = input features. F32, F16 or BF16.
+struct HostMatrix {
+  const void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  DType dtype = DType::kF32;
+};
+
+// A weight matrix in the layout that its backend's MatMul reads. The layout is private to the
+// backend; only Backend::Pack makes one. `dtype` kI8 means signed 8-bit weights with one float
+// scale per output feature and group of kInt8Group input features.
+struct Matrix {
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+  DType dtype = DType::kF32;
+  Buffer weights;
+  Buffer scales;  // kI8 only
+
+  bool empty() const { return out_features == 0; }
+};
+
+inline constexpr int64_t kInt8Group = 64;
+
+}  // namespace spade

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <prometheus/exposer.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/process_metrics.h"
+
+namespace spade {
+
+// Serves the registry and the process's own metrics at http://<address>/metrics.
+class MetricsEndpoint {
+ public:
+  // Null if `address` is empty. UNAVAILABLE: the address cannot be bound.
+  static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
+      const std::string& address, std::shared_ptr<prometheus::Registry> registry);
+
+  int port() const { return exposer_.GetListeningPorts().at(0); }
+
+ private:
+  MetricsEndpoint(const std::string& address, std::shared_ptr<prometheus::Registry> registry);
+
+  const std::shared_ptr<prometheus::Registry> registry_;
+  const std::shared_ptr<ProcessMetrics> process_ = std::make_shared<ProcessMetrics>();
+  prometheus::Exposer exposer_;
+};
+
+}  // namespace spade

@@ -1,0 +1,184 @@
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "server/rpc_call.h"
+
+namespace spade {
+
+// The sending half of a server-streaming call that the engine feeds. Buffer: Add(...), empty(),
+// Take() -> Response; what is added while a write is in flight waits there.
+//
+// Called from three sides at once: the engine's thread (Deliver, Complete), the write executor
+// (Resume) and gRPC's threads (OnWriteDone, OnCancel, OnDone). Lives until both gRPC (self_) and
+// the engine (its shared_ptr) have let go. The mutex guards state only; gRPC and the engine are
+// called outside it, which is sound because at most one thread sees itself become the writer, and
+// finishing is taken once.
+template <typename Response, typename Buffer>
+class ResponseStream : public grpc::ServerWriteReactor<Response>, public ResumableStream {
+ public:
+  // The reactor to hand to gRPC, which owns the stream's life from here on. The request is
+  // submitted after gRPC's hold is in place and before gRPC can call back.
+  template <typename Stream, typename Request>
+  static grpc::ServerWriteReactor<Response>* Start(std::shared_ptr<Stream> stream,
+                                                   const Request& request) {
+    ResponseStream& base = *stream;
+    base.self_ = stream;
+    if (const absl::Status status = Stream::Submit(stream, request); !status.ok()) {
+      base.Complete(status);
+    }
+    return stream.get();
+  }
+
+  void Resume() final {
+    {
+      std::lock_guard lock(mutex_);
+      resume_posted_ = false;
+    }
+    Advance();
+  }
+
+ protected:
+  ResponseStream(const ServiceContext& service, RpcMethod method,
+                 grpc::CallbackServerContext* context, Buffer buffer)
+      : service_(service),
+        context_(context),
+        deadline_(DeadlineOf(*context)),
+        call_(std::in_place, service, method),
+        buffer_(std::move(buffer)) {}
+
+  const ServiceContext& service() const { return service_; }
+  const std::optional<Clock::time_point>& deadline() const { return deadline_; }
+
+  void SetRequestId(const std::string& id) {
+    context_->AddInitialMetadata("x-request-id", id);
+    call_->set_request_id(id);
+  }
+
+  // Ties the call to the engine's request, so that cancelling one cancels the other.
+  void Bind(InferenceEngine* engine, InferenceEngine::RequestHandle handle) {
+    bool cancel;
+    {
+      std::lock_guard lock(mutex_);
+      engine_ = engine;
+      handle_ = handle;
+      cancel = cancelled_;
+    }
+    if (cancel) engine->Cancel(handle);
+  }
+
+  template <typename... Args>
+  void Deliver(Args&&... args) {
+    std::lock_guard lock(mutex_);
+    if (cancelled_) return;
+    buffer_.Add(std::forward<Args>(args)...);
+    PostLocked();
+  }
+
+  void Complete(const absl::Status& status) {
+    std::lock_guard lock(mutex_);
+    outcome_ = status;
+    PostLocked();
+  }
+
+ private:
+  enum class Action { kNone, kWrite, kWriteAndFinish, kFinish };
+
+  void OnWriteDone(bool ok) final {
+    {
+      std::lock_guard lock(mutex_);
+      write_in_flight_ = false;
+    }
+    if (!ok) Abandon();
+    Advance();
+  }
+
+  void OnCancel() final {
+    Abandon();
+    Advance();
+  }
+
+  void OnDone() final {
+    Abandon();  // frees the engine if the transport broke without a cancel
+    call_.reset();
+    const auto self = std::move(self_);
+  }
+
+  // Nobody reads any more.
+  void Abandon() {
+    InferenceEngine* engine = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (cancelled_) return;
+      cancelled_ = true;
+      if (!outcome_.has_value()) engine = engine_;
+    }
+    if (engine != nullptr) engine->Cancel(handle_);
+  }
+
+  void PostLocked() {
+    if (resume_posted_ || write_in_flight_ || finishing_) return;
+    resume_posted_ = true;
+    service_.writes->Post(self_);
+  }
+
+  void Advance() {
+    grpc::Status status;
+    switch (NextAction(status)) {
+      case Action::kNone:
+        break;
+      case Action::kWrite:
+        this->StartWrite(&current_);
+        break;
+      case Action::kWriteAndFinish:
+        this->StartWriteAndFinish(&current_, grpc::WriteOptions(), std::move(status));
+        break;
+      case Action::kFinish:
+        this->Finish(std::move(status));
+        break;
+    }
+  }
+
+  Action NextAction(grpc::Status& status) {
+    std::lock_guard lock(mutex_);
+    if (finishing_ || write_in_flight_) return Action::kNone;
+    if (!cancelled_ && !buffer_.empty()) {
+      current_ = buffer_.Take();
+      if (buffer_.empty() && outcome_.has_value()) {
+        finishing_ = true;
+        status = call_->End(*outcome_);
+        return Action::kWriteAndFinish;
+      }
+      write_in_flight_ = true;
+      return Action::kWrite;
+    }
+    if (!cancelled_ && !outcome_.has_value()) return Action::kNone;
+    finishing_ = true;
+    status = call_->End(cancelled_ ? CancelStatus(deadline_) : *outcome_);
+    return Action::kFinish;
+  }
+
+  const ServiceContext& service_;
+  grpc::CallbackServerContext* const context_;  // gRPC's, until OnDone
+  const std::optional<Clock::time_point> deadline_;
+  std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
+
+  std::mutex mutex_;
+  std::optional<RpcCall> call_;
+  Buffer buffer_;
+  Response current_;  // being written; gRPC reads it until OnWriteDone
+  InferenceEngine* engine_ = nullptr;
+  InferenceEngine::RequestHandle handle_ = 0;
+  std::optional<absl::Status> outcome_;  // the engine is done
+  bool cancelled_ = false;
+  bool write_in_flight_ = false;
+  bool resume_posted_ = false;
+  bool finishing_ = false;
+};
+
+}  // namespace spade

@@ -1,0 +1,55 @@
+#include "server/rpc_call.h"
+
+#include "server/status_convert.h"
+
+namespace spade {
+namespace {
+
+// A second on average; spread, so that the refused do not come back all at once.
+std::chrono::milliseconds RetryDelay(RandomSource* random) {
+  return std::chrono::milliseconds(500 + random->Next() % 1000);
+}
+
+}  // namespace
+
+RpcCall::RpcCall(const ServiceContext& service, RpcMethod method)
+    : service_(service), method_(method) {
+  service_.state->CallStarted();
+  service_.metrics->Started(method_);
+}
+
+RpcCall::~RpcCall() {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  service_.metrics->Handled(method_, static_cast<grpc::StatusCode>(status_.raw_code()), seconds);
+  const auto level =
+      status_.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::debug;
+  service_.logger->log(level, "rpc {} id={} code={} seconds={:.6f} {}", NameOf(method_),
+                       request_id_, status_.raw_code(), seconds, std::string(status_.message()));
+  service_.state->CallEnded();
+}
+
+grpc::Status RpcCall::End(const absl::Status& status) {
+  status_ = status;
+  return ToGrpcStatus(status, RetryDelay(service_.random));
+}
+
+std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return std::nullopt;
+  const auto left = deadline - std::chrono::system_clock::now();
+  constexpr auto kFar = std::chrono::hours(24 * 365);  // further would overflow, and means none
+  if (left > kFar) return std::nullopt;
+  return Clock::now() + std::chrono::duration_cast<Clock::duration>(left);
+}
+
+absl::Status CancelStatus(const std::optional<Clock::time_point>& deadline) {
+  // The client's own timer ends the call first: this side's deadline is later by the request's way
+  // and by the rounding of the timeout header.
+  constexpr std::chrono::milliseconds kSlack(50);
+  if (deadline.has_value() && Clock::now() + kSlack >= *deadline) {
+    return absl::DeadlineExceededError("the call's deadline has passed");
+  }
+  return absl::CancelledError("the client cancelled the call");
+}
+
+}  // namespace spade

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <spdlog/logger.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/runtime/request.h"
+#include "server/random_source.h"
+#include "server/rpc_metrics.h"
+#include "server/serving_state.h"
+#include "server/write_executor.h"
+
+namespace spade {
+
+// What every call uses; all outlive the server.
+struct ServiceContext {
+  ServingState* state;
+  RpcMetrics* metrics;
+  WriteExecutor* writes;
+  RandomSource* random;
+  std::shared_ptr<spdlog::logger> logger;
+};
+
+// One RPC as the metrics, the log and the drain see it: from construction to destruction.
+class RpcCall {
+ public:
+  RpcCall(const ServiceContext& service, RpcMethod method);
+  ~RpcCall();
+  RpcCall(const RpcCall&) = delete;
+  RpcCall& operator=(const RpcCall&) = delete;
+
+  void set_request_id(std::string id) { request_id_ = std::move(id); }
+  // The status to send; remembered for the metrics.
+  grpc::Status End(const absl::Status& status);
+
+ private:
+  const ServiceContext& service_;
+  const RpcMethod method_;
+  const Clock::time_point start_ = Clock::now();
+  std::string request_id_;
+  absl::Status status_ = absl::CancelledError();  // if the client goes before an answer
+};
+
+// The call's deadline on the engine's clock; nullopt: none.
+std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& context);
+
+// What a call that is no longer wanted ends with.
+absl::Status CancelStatus(const std::optional<Clock::time_point>& deadline);
+
+}  // namespace spade

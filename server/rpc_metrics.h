@@ -1,0 +1,45 @@
+#pragma once
+
+#include <grpcpp/support/status_code_enum.h>
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+
+namespace spade {
+
+enum class RpcMethod {
+  kGenerate,
+  kDecide,
+  kDecideStream,
+  kTokenize,
+  kDetokenize,
+  kGetModel,
+  kGetServerInfo,
+};
+inline constexpr size_t kNumRpcMethods = 7;
+
+const char* NameOf(RpcMethod method);
+
+// The series that generic gRPC dashboards query: grpc_server_started_total,
+// grpc_server_handled_total{grpc_code} and grpc_server_handling_seconds, by method. All series
+// exist from the start, so rates see a method's first call. Thread-safe.
+class RpcMetrics {
+ public:
+  explicit RpcMetrics(prometheus::Registry* registry);  // outlives this
+
+  void Started(RpcMethod method);
+  void Handled(RpcMethod method, grpc::StatusCode code, double seconds);
+
+ private:
+  static constexpr size_t kNumCodes = 17;
+  struct Series {
+    prometheus::Counter* started = nullptr;
+    std::array<prometheus::Counter*, kNumCodes> handled = {};
+    prometheus::Histogram* seconds = nullptr;
+  };
+  std::array<Series, kNumRpcMethods> series_;
+};
+
+}  // namespace spade

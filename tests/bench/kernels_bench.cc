@@ -1,0 +1,212 @@
+// Kernels at the shapes of a 1.1B Llama (hidden 2048) and of the bundled model (hidden 192), each
+// beside the floor that this machine sets: memory bandwidth for few rows, multiply-adds for many.
+#include <cstdlib>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "kernels/backend.h"
+#include "tests/bench/machine_floor.h"
+
+namespace spade::bench {
+namespace {
+
+// Set once by main; 0: one per core.
+int32_t num_threads = 0;
+
+Backend& SharedBackend() {
+  static const std::unique_ptr<Backend> backend = *MakeBackend({.num_threads = num_threads});
+  return *backend;
+}
+
+double Bandwidth() {
+  static const double bandwidth = ReadBandwidth(num_threads);
+  return bandwidth;
+}
+
+double Peak() {
+  static const double peak = MultiplyAddPeak(num_threads);
+  return peak;
+}
+
+struct Rows {
+  Rows(int64_t rows, int64_t cols) : buffer(*SharedBackend().Allocate(rows * cols * 4)) {
+    view = {buffer.data(), rows, cols, DType::kF32};
+    auto* values = static_cast<float*>(buffer.data());
+    for (int64_t i = 0; i < rows * cols; ++i) values[i] = static_cast<float>(i % 17 - 8) / 8;
+  }
+  Buffer buffer;
+  Tensor view;
+};
+
+void BM_Floor(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(Bandwidth() + Peak());
+  state.counters["GB/s"] = Bandwidth() / 1e9;
+  state.counters["GFLOP/s"] = Peak() / 1e9;
+}
+
+struct MatMulCase {
+  const char* name;
+  int64_t out;
+  int64_t in;
+};
+
+std::vector<Matrix> MakeWeights(const MatMulCase& shape, DType dtype, bool cold) {
+  const size_t bytes = shape.out * shape.in * SizeOf(dtype);
+  const size_t copies = cold ? (size_t{128} << 20) / bytes + 1 : 1;
+  const std::vector<uint16_t> values(shape.out * shape.in, FloatToBF16(0.01f));
+  const HostMatrix part = {values.data(), shape.out, shape.in, DType::kBF16};
+  std::vector<Matrix> weights;
+  for (size_t i = 0; i < copies; ++i) weights.push_back(*SharedBackend().Pack({&part, 1}, dtype));
+  return weights;
+}
+
+// Cycles through copies of the weight, 128 MiB or more, so that no cache holds it between calls.
+void BM_MatMul(benchmark::State& state, const MatMulCase& shape,
+               const std::vector<Matrix>& weights) {
+  const int64_t rows = state.range(0);
+  const size_t copies = weights.size();
+  const size_t bytes = shape.out * shape.in * SizeOf(weights[0].dtype);
+  const Rows x(rows, shape.in);
+  const Rows out(rows, shape.out);
+  size_t next = 0;
+  for (auto _ : state) {
+    SharedBackend().MatMul(x.view, weights[next++ % copies], {}, out.view);
+  }
+  const double calls = static_cast<double>(state.iterations());
+  const double flop = 2.0 * static_cast<double>(rows * shape.out * shape.in) * calls;
+  const double read = static_cast<double>(bytes + weights[0].scales.size()) * calls;
+  using benchmark::Counter;
+  state.counters["GB/s"] = Counter(read / 1e9, Counter::kIsRate);
+  state.counters["GFLOP/s"] = Counter(flop / 1e9, Counter::kIsRate);
+  state.counters["of_bandwidth"] = Counter(read / Bandwidth(), Counter::kIsRate);
+  state.counters["of_peak"] = Counter(flop / Peak(), Counter::kIsRate);
+}
+
+// The last row, or all rows, of one sequence of `context` positions.
+void BM_Attention(benchmark::State& state, const HeadLayout& heads, DType dtype) {
+  constexpr int32_t kBlock = 16;
+  const int64_t context = state.range(0);
+  const int64_t rows = state.range(1);
+  std::vector<int32_t> table(context / kBlock);
+  std::iota(table.begin(), table.end(), 0);
+  std::vector<int32_t> positions(rows);
+  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(context - rows));
+  const std::vector<int32_t> sequences(rows, 0);
+  const BatchView batch = {positions, sequences, table, static_cast<int32_t>(table.size())};
+  const size_t bytes = context * heads.kv_cols() * SizeOf(dtype);
+  const Buffer keys = *SharedBackend().Allocate(bytes);
+  const Buffer values = *SharedBackend().Allocate(bytes);
+  const Rows qkv(rows, heads.qkv_cols());
+  const Rows out(rows, heads.q_cols());
+  const KvView kv = {keys.data(), values.data(), dtype, kBlock};
+  for (auto _ : state) SharedBackend().Attention(qkv.view, heads, batch, kv, out.view);
+  double flop = 0;
+  for (const int32_t position : positions) flop += 4.0 * (position + 1) * heads.q_cols();
+  flop *= static_cast<double>(state.iterations());
+  using benchmark::Counter;
+  state.counters["GFLOP/s"] = Counter(flop / 1e9, Counter::kIsRate);
+  state.counters["of_peak"] = Counter(flop / Peak(), Counter::kIsRate);
+}
+
+constexpr HeadLayout kSmallHeads = {3, 1, 64};
+
+void BM_SmallRmsNorm(benchmark::State& state) {
+  const Rows x(state.range(0), 192);
+  const Rows weight(1, 192);
+  const Rows out(state.range(0), 192);
+  for (auto _ : state) SharedBackend().RmsNorm(x.view, weight.view.F32Row(0), 1e-5f, out.view);
+}
+
+void BM_SmallRope(benchmark::State& state) {
+  const Rows qkv(state.range(0), kSmallHeads.qkv_cols());
+  const Rows angles(state.range(0), kSmallHeads.head_dim);
+  for (auto _ : state) SharedBackend().Rope(qkv.view, kSmallHeads, {}, angles.view);
+}
+
+void BM_SmallSiluMul(benchmark::State& state) {
+  const Rows gate_up(state.range(0), 1024);
+  const Rows out(state.range(0), 512);
+  for (auto _ : state) SharedBackend().SiluMul(gate_up.view, out.view);
+}
+
+void BM_SmallStartSelf(benchmark::State& state) {
+  const Rows qkv(state.range(0), kSmallHeads.qkv_cols());
+  const Rows start(2, 64);
+  const Rows out(state.range(0), kSmallHeads.q_cols());
+  const StartView view = {start.view.F32Row(0), start.view.F32Row(1)};
+  for (auto _ : state) SharedBackend().StartSelfAttention(qkv.view, kSmallHeads, view, out.view);
+}
+
+void BM_ParallelForOverhead(benchmark::State& state) {
+  const std::function<void(int64_t)> nothing = [](int64_t) {};
+  for (auto _ : state) SharedBackend().ParallelFor(state.range(0), nothing);
+}
+
+// Rates are of the processor's time where there is one thread, else of the wall clock.
+template <class Function>
+benchmark::internal::Benchmark* Register(const std::string& name, const Function& function) {
+  auto* benchmark = benchmark::RegisterBenchmark(name.c_str(), function);
+  return num_threads == 1 ? benchmark : benchmark->UseRealTime();
+}
+
+void RegisterMatMul(const MatMulCase& shape, DType dtype, bool cold, std::vector<int64_t> rows) {
+  const std::string name = std::string("MatMul/") + shape.name + "_" + std::string(NameOf(dtype));
+  const auto weights = std::make_shared<std::vector<Matrix>>();
+  for (const int64_t count : rows) {
+    Register(name, [=](benchmark::State& state) {
+      if (weights->empty()) *weights = MakeWeights(shape, dtype, cold);
+      BM_MatMul(state, shape, *weights);
+    })->Arg(count);
+  }
+}
+
+void RegisterAttention(const std::string& name, const HeadLayout& heads, DType dtype,
+                       std::vector<std::vector<int64_t>> args) {
+  for (const std::vector<int64_t>& arg : args) {
+    Register("Attention/" + name + "_" + std::string(NameOf(dtype)), [=](benchmark::State& state) {
+      BM_Attention(state, heads, dtype);
+    })->Args(arg);
+  }
+}
+
+void RegisterAll() {
+  Register("Floor", BM_Floor)->Iterations(1);
+  Register("ParallelForOverhead", BM_ParallelForOverhead)->Arg(2)->Arg(16);
+  for (const DType dtype : {DType::kBF16, DType::kI8}) {
+    RegisterMatMul({"llama_qkv", 2560, 2048}, dtype, /*cold=*/true, {1, 4});
+    RegisterMatMul({"llama_gate_up", 11264, 2048}, dtype, true, {1, 2, 3, 4, 5, 8, 32, 512});
+    RegisterMatMul({"llama_down", 2048, 5632}, dtype, true, {1, 4, 8, 32, 512});
+    RegisterMatMul({"llama_head", 32000, 2048}, dtype, true, {1, 4});
+  }
+  RegisterMatMul({"small_qkv", 320, 192}, DType::kBF16, /*cold=*/false, {1, 4, 8, 64});
+  RegisterMatMul({"small_o", 192, 192}, DType::kBF16, false, {1, 8});
+  RegisterMatMul({"small_gate_up", 1024, 192}, DType::kBF16, false, {1, 8, 64});
+  RegisterMatMul({"small_down", 192, 512}, DType::kBF16, false, {1, 8});
+  RegisterMatMul({"small_head", 4096, 192}, DType::kBF16, false, {1, 8});
+  const HeadLayout llama = {32, 4, 64};
+  RegisterAttention("llama", llama, DType::kF32, {{256, 1}, {2048, 1}, {512, 512}});
+  RegisterAttention("llama", llama, DType::kBF16, {{2048, 1}, {512, 512}});
+  RegisterAttention("small", kSmallHeads, DType::kF32, {{64, 1}, {256, 1}, {256, 256}});
+  Register("SmallRmsNorm", BM_SmallRmsNorm)->Arg(1)->Arg(8);
+  Register("SmallRope", BM_SmallRope)->Arg(1)->Arg(8);
+  Register("SmallSiluMul", BM_SmallSiluMul)->Arg(1)->Arg(8);
+  Register("SmallStartSelf", BM_SmallStartSelf)->Arg(1)->Arg(8);
+}
+
+}  // namespace
+}  // namespace spade::bench
+
+// Usage: kernels_bench [threads] [google-benchmark flags]
+int main(int argc, char** argv) {
+  if (argc > 1 && argv[1][0] != '-') {
+    spade::bench::num_threads = std::atoi(argv[1]);
+    argv[1] = argv[0];
+    ++argv;
+    --argc;
+  }
+  spade::bench::RegisterAll();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

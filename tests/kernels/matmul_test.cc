@@ -1,0 +1,110 @@
+#include <cmath>
+
+#include "tests/kernels/device_test.h"
+
+namespace spade::testing {
+namespace {
+
+constexpr DType kWeightTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};
+
+struct Shape {
+  int64_t rows;
+  int64_t in;
+  int64_t out;
+};
+
+// Single rows, both paths, partial tiles; sizes that divide neither panels, pairs nor blocks.
+constexpr Shape kShapes[] = {{1, 64, 16},  {1, 257, 33},   {2, 515, 48}, {3, 63, 5},
+                             {4, 300, 47}, {5, 1, 1},      {7, 129, 31}, {33, 259, 70},
+                             {1, 192, 96}, {33, 512, 192}, {250, 70, 20}};
+
+class MatMulTest : public DeviceTest {
+ protected:
+  // Within float rounding of the sum computed in double precision from the stored weights.
+  void ExpectProduct(const Shape& shape, const std::vector<float>& x,
+                     const std::vector<float>& weights, const std::vector<float>& start,
+                     const std::vector<float>& out) {
+    for (int64_t row = 0; row < shape.rows; ++row) {
+      for (int64_t col = 0; col < shape.out; ++col) {
+        double sum = start.empty() ? 0 : start[row * shape.out + col];
+        double magnitude = std::fabs(sum);
+        for (int64_t i = 0; i < shape.in; ++i) {
+          const double product = double{x[row * shape.in + i]} * weights[col * shape.in + i];
+          sum += product;
+          magnitude += std::fabs(product);
+        }
+        ASSERT_NEAR(out[row * shape.out + col], sum, 1e-6 * magnitude)
+            << "row " << row << " col " << col << " of (" << shape.rows << ", " << shape.in
+            << ") x (" << shape.out << ")";
+      }
+    }
+  }
+};
+
+TEST_P(MatMulTest, EqualsDoubleReferenceForAllTypesAndShapes) {
+  for (const DType dtype : kWeightTypes) {
+    SCOPED_TRACE(NameOf(dtype));
+    for (const Shape& shape : kShapes) {
+      const std::vector<float> x = RandomFloats(shape.rows * shape.in, 1);
+      const Matrix weight =
+          Pack(RandomFloats(shape.out * shape.in, 2, 0.05f), shape.out, shape.in, dtype);
+      ExpectProduct(shape, x, Stored(weight), {}, MatMul(x, shape.rows, weight));
+    }
+  }
+}
+
+TEST_P(MatMulTest, AddsBiasAndAccumulates) {
+  for (const int64_t rows : {1, 5}) {
+    const Shape shape = {rows, 80, 37};
+    const std::vector<float> x = RandomFloats(rows * shape.in, 3);
+    const std::vector<float> bias = RandomFloats(shape.out, 4);
+    const std::vector<float> before = RandomFloats(rows * shape.out, 5);
+    const Matrix weight =
+        Pack(RandomFloats(shape.out * shape.in, 6), shape.out, shape.in, DType::kF32);
+    const DeviceTensor device_bias = Upload(1, shape.out, bias);
+    const DeviceTensor out = Upload(rows, shape.out, before);
+    backend().MatMul(Upload(rows, shape.in, x).view(), weight,
+                     {.bias = device_bias.data(), .accumulate = true}, out.view());
+    std::vector<float> start = before;
+    for (size_t i = 0; i < start.size(); ++i) start[i] += bias[i % shape.out];
+    ExpectProduct(shape, x, Stored(weight), start, out.Read());
+  }
+}
+
+TEST_P(MatMulTest, OverwritesWithoutAccumulate) {
+  const Matrix weight = Pack({1, 2, 3, 4}, 2, 2, DType::kF32);
+  const DeviceTensor out = Upload(1, 2, {100, 100});
+  backend().MatMul(Upload(1, 2, {1, 1}).view(), weight, {}, out.view());
+  EXPECT_EQ(out.Read(), (std::vector<float>{3, 7}));
+}
+
+TEST_P(MatMulTest, ColumnsEqualTheSameColumnsOfMatMulToTheBit) {
+  const std::vector<int32_t> ids = {69, 0, 3, 3, 17, 44, 1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 68};
+  const int64_t in = 299;
+  const int64_t out_features = 70;
+  for (const DType dtype : kWeightTypes) {
+    const Matrix weight = Pack(RandomFloats(out_features * in, 7), out_features, in, dtype);
+    for (const int64_t rows : {1, 4, 9}) {
+      const std::vector<float> x = RandomFloats(rows * in, 8);
+      const std::vector<float> all = MatMul(x, rows, weight);
+      const DeviceTensor picked = Empty(rows, std::ssize(ids));
+      backend().MatMulColumns(Upload(rows, in, x).view(), weight, ids, picked.view());
+      std::vector<float> expected;
+      for (int64_t row = 0; row < rows; ++row) {
+        for (const int32_t id : ids) expected.push_back(all[row * out_features + id]);
+      }
+      EXPECT_EQ(picked.Read(), expected) << NameOf(dtype) << ", " << rows << " rows";
+    }
+  }
+}
+
+TEST_P(MatMulTest, NoRowsIsNoWork) {
+  const Matrix weight = Pack({1, 2}, 1, 2, DType::kBF16);
+  backend().MatMul(Empty(0, 2).view(), weight, {}, Empty(0, 1).view());
+  EXPECT_TRUE(MatMul({}, 0, weight).empty());
+}
+
+SPADE_DEVICE_SUITE(MatMulTest);
+
+}  // namespace
+}  // namespace spade::testing

@@ -1,0 +1,104 @@
+// Logits against transformers', for every architecture, on every backend (see make_goldens.py).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/testing/model_runner.h"
+
+namespace spade::testing {
+namespace {
+
+using Json = nlohmann::json;
+
+const std::string kGoldens = std::string(SPADE_SOURCE_DIR) + "/tests/model/goldens/";
+
+std::string ReadOrDie(const std::string& path) {
+  auto text = ReadTextFile(path, 1 << 20);
+  SPADE_CHECK(text.ok());
+  return *text;
+}
+
+// The largest difference of a row of logits, relative to the row's largest magnitude.
+double RelativeError(const std::vector<float>& actual, const float* expected) {
+  double difference = 0;
+  double magnitude = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    difference = std::max(difference, std::fabs(double{actual[i]} - expected[i]));
+    magnitude = std::max(magnitude, std::fabs(double{expected[i]}));
+  }
+  return difference / magnitude;
+}
+
+struct GoldenCase {
+  std::string name;
+  DType weight_dtype;  // F32 holds F16 and BF16 checkpoints exactly, as their own dtype does
+};
+
+class GoldenTest : public ::testing::TestWithParam<std::tuple<std::string, GoldenCase>> {};
+
+TEST_P(GoldenTest, LogitsEqualTransformers) {
+  const auto& [backend_name, golden] = GetParam();
+  const std::string folder = kGoldens + golden.name;
+  const auto backend = MakeTestBackend(backend_name);
+  ModelOptions options;
+  options.weight_dtype = golden.weight_dtype;
+  const auto model = LoadModelOrDie(backend.get(), folder, options);
+  ModelRunner runner(backend.get(), model.get());
+  const Json expected = Json::parse(ReadOrDie(folder + "/expected.json"));
+  const std::string bytes = ReadOrDie(folder + "/logits.f32");
+  std::vector<float> logits(bytes.size() / sizeof(float));
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+
+  double worst = 0;
+  size_t offset = 0;
+  for (size_t i = 0; i < expected["prompts"].size(); ++i) {
+    const auto ids = expected["prompts"][i].get<std::vector<TokenId>>();
+    const auto rows = runner.Prefill(0, 0, ids);
+    for (const size_t position : expected["positions"][i].get<std::vector<size_t>>()) {
+      ASSERT_LE(offset + rows[position].size(), logits.size());
+      worst = std::max(worst, RelativeError(rows[position], logits.data() + offset));
+      offset += rows[position].size();
+    }
+  }
+  EXPECT_EQ(offset, logits.size());
+  RecordProperty("max_relative_error", absl::StrCat(worst));
+  EXPECT_LT(worst, 2e-5) << "largest difference of a row relative to its largest logit";
+}
+
+const GoldenCase kCases[] = {
+    {"llama-mha", DType::kF32},
+    {"llama-gqa-llama3", DType::kF32},
+    {"llama-mqa-linear", DType::kF32},
+    {"mistral", DType::kF32},
+    {"qwen2", DType::kF32},
+    {"qwen3", DType::kF32},
+    {"llama-f16", DType::kF16},
+    {"llama-bf16", DType::kBF16},
+    {"llama-sharded", DType::kBF16},
+    {"llama-gqa-llama3", DType::kBF16},
+    {"llama-mqa-linear", DType::kF16},
+    {"mistral", DType::kBF16},
+    {"qwen2", DType::kBF16},
+    {"qwen3", DType::kBF16},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenTest,
+                         ::testing::Combine(::testing::Values("cpu", "reference"),
+                                            ::testing::ValuesIn(kCases)),
+                         [](const auto& info) {
+                           const GoldenCase& golden = std::get<1>(info.param);
+                           std::string name = std::get<0>(info.param) + "_" + golden.name + "_" +
+                                              std::string(NameOf(golden.weight_dtype));
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace spade::testing

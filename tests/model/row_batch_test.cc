@@ -1,0 +1,61 @@
+#include "engine/model/row_batch.h"
+
+#include <gtest/gtest.h>
+
+namespace spade::testing {
+namespace {
+
+// Four paged rows of two sequences and one SPADE row.
+RowBatch MakeBatch() {
+  RowBatch batch;
+  batch.ids = {10, 11, 12, 13, 14};
+  batch.positions = {0, 1, 5, 6, 1};
+  batch.sequences = {0, 0, 1, 1};
+  batch.wants_output = {0, 1, 0, 1, 1};
+  batch.block_tables = {3, 4};
+  batch.table_stride = 1;
+  batch.spade_rows = 1;
+  return batch;
+}
+
+TEST(RowBatchTest, PagedShowsThePagedRowsOnly) {
+  const RowBatch batch = MakeBatch();
+  const BatchView view = batch.Paged();
+  EXPECT_EQ(view.rows(), 4);
+  EXPECT_EQ(view.positions[3], 6);
+  EXPECT_EQ(view.sequences.size(), 4u);
+}
+
+TEST(RowBatchTest, KeepCompactsPagedAndSpadeRows) {
+  RowBatch batch = MakeBatch();
+  const int32_t rows[] = {1, 3, 4};
+  batch.Keep(rows);
+  EXPECT_EQ(batch.ids, (std::vector<TokenId>{11, 13, 14}));
+  EXPECT_EQ(batch.positions, (std::vector<int32_t>{1, 6, 1}));
+  EXPECT_EQ(batch.sequences, (std::vector<int32_t>{0, 1}));
+  EXPECT_EQ(batch.wants_output, (std::vector<uint8_t>{1, 1, 1}));
+  EXPECT_EQ(batch.paged_rows(), 2);
+  EXPECT_EQ(batch.spade_rows, 1);
+}
+
+TEST(RowBatchTest, KeepMayDropEverySpadeRowOrEverything) {
+  RowBatch batch = MakeBatch();
+  const int32_t rows[] = {0, 2};
+  batch.Keep(rows);
+  EXPECT_EQ(batch.spade_rows, 0);
+  EXPECT_EQ(batch.rows(), 2);
+  batch.Keep({});
+  EXPECT_EQ(batch.rows(), 0);
+}
+
+TEST(RowBatchTest, AppendSpadeCopiesTheRowToTheEnd) {
+  RowBatch batch = MakeBatch();
+  batch.AppendSpade(3, 9);
+  EXPECT_EQ(batch.spade_rows, 2);
+  EXPECT_EQ(batch.ids.back(), 13);
+  EXPECT_EQ(batch.positions.back(), 9);
+  EXPECT_EQ(batch.paged_rows(), 4);
+}
+
+}  // namespace
+}  // namespace spade::testing

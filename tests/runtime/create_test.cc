@@ -1,0 +1,115 @@
+// Errors of Engine::Create name what to change.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "engine/model/checkpoint.h"
+#include "tests/runtime/engine_fixture.h"
+#include "tests/testing/temp_dir.h"
+
+namespace spade::testing {
+namespace {
+
+absl::Status CreateStatus(const EngineOptions& options) {
+  prometheus::Registry registry;
+  return Engine::Create(options, &registry).status();
+}
+
+void ExpectNames(const absl::Status& status, const std::string& part) {
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find(part), absl::string_view::npos) << status;
+}
+
+TEST(CreateTest, MissingModel) {
+  EngineOptions options = SmallOptions();
+  options.model_directory = "/nonexistent";
+  EXPECT_EQ(CreateStatus(options).code(), absl::StatusCode::kNotFound);
+  ExpectNames(CreateStatus(options), "/nonexistent/config.json");
+}
+
+TEST(CreateTest, UnknownDType) {
+  EngineOptions options = SmallOptions();
+  options.weight_dtype = "f64";
+  ExpectNames(CreateStatus(options), "weight_dtype");
+}
+
+TEST(CreateTest, ContextBeyondTheModel) {
+  EngineOptions options = SmallOptions();
+  options.max_context = 257;
+  ExpectNames(CreateStatus(options), "max_context");
+}
+
+TEST(CreateTest, BadOptions) {
+  EngineOptions options = SmallOptions();
+  options.max_rows = 0;
+  ExpectNames(CreateStatus(options), "max_rows");
+  options = SmallOptions();
+  options.block_size = -1;
+  ExpectNames(CreateStatus(options), "block_size");
+  options = SmallOptions();
+  options.kv_memory_bytes = 1;
+  ExpectNames(CreateStatus(options), "kv_memory_bytes");
+  options = SmallOptions();
+  options.backend.device = "abacus";
+  ExpectNames(CreateStatus(options), "abacus");
+}
+
+TEST(CreateTest, ASmallCacheShortensTheContext) {
+  const TestEngine engine = MakeEngine(SmallOptions(/*kv_blocks=*/4));
+  EXPECT_EQ(engine->info().max_context, 64);
+  EXPECT_EQ(engine->Generate(MakeRequest(MakePrompt(60, 1), 5), std::make_shared<Collector>())
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(RunToEnd(*engine, MakeRequest(MakePrompt(60, 1), 4))[0].tokens.size(), 4u);
+}
+
+TEST(CreateTest, OtherWeightTypesRun) {
+  for (const std::string dtype : {"f32", "f16", "int8"}) {
+    EngineOptions options = SmallOptions();
+    options.weight_dtype = dtype;
+    const TestEngine engine = MakeEngine(options);
+    EXPECT_EQ(engine->info().weight_dtype, dtype);
+    EXPECT_EQ(RunToEnd(*engine, MakeRequest(MakePrompt(10, 1), 3))[0].tokens.size(), 3u);
+  }
+}
+
+// A calibration that fits the model but for one part.
+absl::Status CreateWith(const std::function<void(Calibration&)>& spoil) {
+  const TempDir dir;
+  EngineOptions options = SmallOptions();
+  Calibration calibration;
+  static const std::string model_sha256 = Checkpoint::Open(TicketsModel())->Sha256();
+  calibration.model_sha256 = model_sha256;
+  static const std::string tokenizer_sha256 = MakeEngine(options)->tokenizer().sha256();
+  calibration.tokenizer_sha256 = tokenizer_sha256;
+  calibration.weight_dtype = "bf16";
+  calibration.label_ids = {5, 6};
+  calibration.label_texts = {"a", "b"};
+  calibration.hidden_size = 192;
+  calibration.exits = {{.layer = 6, .weight = {}, .bias = {0, 0}}};
+  spoil(calibration);
+  for (ExitHead& exit : calibration.exits) {
+    exit.weight.assign(2 * static_cast<size_t>(calibration.hidden_size), 0.0f);
+  }
+  options.calibrations = {dir.File("calibration.safetensors")};
+  EXPECT_TRUE(SaveCalibration(calibration, options.calibrations[0]).ok());
+  return CreateStatus(options);
+}
+
+TEST(CreateTest, CalibrationThatFits) {
+  EXPECT_TRUE(CreateWith([](Calibration&) {}).ok());
+}
+
+TEST(CreateTest, CalibrationsOfSomethingElse) {
+  ExpectNames(CreateWith([](Calibration& c) { c.model_sha256 = std::string(64, '0'); }), "model");
+  ExpectNames(CreateWith([](Calibration& c) { c.tokenizer_sha256 = std::string(64, '0'); }),
+              "tokenizer");
+  ExpectNames(CreateWith([](Calibration& c) { c.weight_dtype = "f32"; }), "dtype");
+  ExpectNames(CreateWith([](Calibration& c) { c.hidden_size = 64; }), "hidden size");
+  ExpectNames(CreateWith([](Calibration& c) { c.exits[0].layer = 12; }), "exit layer");
+  ExpectNames(CreateWith([](Calibration& c) { c.label_ids[0] = 4096; }), "label");
+}
+
+}  // namespace
+}  // namespace spade::testing

@@ -1,0 +1,141 @@
+// The same request gives the same bits, whatever else runs and however the work is cut.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/runtime/engine_fixture.h"
+#include "tests/testing/model_runner.h"
+
+namespace spade::testing {
+namespace {
+
+constexpr int kNumRequests = 5;
+
+// Greedy, sampled, penalised, several sequences, a long prompt.
+GenerateRequest RequestNumber(int i) {
+  GenerateRequest request = MakeRequest(MakePrompt(i == 4 ? 90 : 21 + i, 100u + i), 20);
+  request.sampling.num_logprobs = 2;
+  if (i == 0) return request;
+  request.sampling.temperature = 0.9f;
+  request.sampling.seed = 7u + static_cast<uint64_t>(i);
+  if (i == 2) request.sampling.repetition_penalty = 1.3f;
+  if (i == 3) request.num_sequences = 3;
+  return request;
+}
+
+using Outcome = std::vector<std::vector<SequenceResult>>;  // (requests, sequences)
+
+// All requests at once, among `num_others`.
+Outcome RunAll(Engine& engine, int num_others) {
+  std::vector<std::shared_ptr<Collector>> others;
+  std::vector<std::shared_ptr<Collector>> sinks;
+  const auto add_other = [&](int i) {
+    others.push_back(std::make_shared<Collector>());
+    GenerateRequest request = MakeRequest(MakePrompt(8 + i, 900u + i), 16 + i);
+    EXPECT_TRUE(engine.Generate(std::move(request), others.back()).ok());
+  };
+  for (int i = 0; i < num_others / 2; ++i) add_other(i);
+  for (int i = 0; i < kNumRequests; ++i) {
+    GenerateRequest request = RequestNumber(i);
+    sinks.push_back(std::make_shared<Collector>(request.num_sequences));
+    EXPECT_TRUE(engine.Generate(std::move(request), sinks.back()).ok());
+  }
+  for (int i = num_others / 2; i < num_others; ++i) add_other(i);
+  Outcome outcome;
+  for (const auto& sink : sinks) {
+    EXPECT_TRUE(sink->Wait().ok());
+    outcome.push_back(sink->sequences());
+  }
+  for (const auto& sink : others) EXPECT_TRUE(sink->Wait().ok());
+  return outcome;
+}
+
+void ExpectSameBits(const Outcome& a, const Outcome& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t request = 0; request < a.size(); ++request) {
+    ASSERT_EQ(a[request].size(), b[request].size());
+    for (size_t i = 0; i < a[request].size(); ++i) {
+      EXPECT_EQ(a[request][i].tokens, b[request][i].tokens) << "request " << request;
+      EXPECT_EQ(a[request][i].logprobs, b[request][i].logprobs) << "request " << request;
+      EXPECT_EQ(a[request][i].text, b[request][i].text) << "request " << request;
+    }
+  }
+}
+
+// Each request alone in an engine with ample room.
+const Outcome& Expected() {
+  static const Outcome expected = [] {
+    const TestEngine engine = MakeEngine(SmallOptions());
+    Outcome outcome;
+    for (int i = 0; i < kNumRequests; ++i) {
+      outcome.push_back(RunToEnd(*engine, RequestNumber(i)));
+    }
+    return outcome;
+  }();
+  return expected;
+}
+
+TEST(InvarianceTest, AmongOthers) {
+  const TestEngine engine = MakeEngine(SmallOptions());
+  ExpectSameBits(Expected(), RunAll(*engine, 32));
+}
+
+TEST(InvarianceTest, PromptsInChunks) {
+  EngineOptions options = SmallOptions();
+  options.max_rows = 13;
+  const TestEngine engine = MakeEngine(options);
+  ExpectSameBits(Expected(), RunAll(*engine, 6));
+}
+
+TEST(InvarianceTest, AfterPreemption) {
+  const TestEngine engine = MakeEngine(SmallOptions(/*kv_blocks=*/18));
+  ExpectSameBits(Expected(), RunAll(*engine, 24));
+  EXPECT_GT(MetricValue(*engine.registry, "spade_preemptions_total"), 0);
+  EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
+}
+
+TEST(InvarianceTest, WithoutPrefixCache) {
+  EngineOptions options = SmallOptions();
+  options.prefix_cache = false;
+  const TestEngine engine = MakeEngine(options);
+  ExpectSameBits(Expected(), RunAll(*engine, 4));
+  EXPECT_EQ(MetricValue(*engine.registry, "spade_prompt_tokens_cached_total"), 0);
+}
+
+TEST(InvarianceTest, WithAWarmPrefixCache) {
+  const TestEngine engine = MakeEngine(SmallOptions());
+  ExpectSameBits(Expected(), RunAll(*engine, 0));
+  ExpectSameBits(Expected(), RunAll(*engine, 0));
+  EXPECT_GT(MetricValue(*engine.registry, "spade_prompt_tokens_cached_total"), 0);
+}
+
+TEST(InvarianceTest, SiblingsShareThePrompt) {
+  const TestEngine engine = MakeEngine(SmallOptions());
+  GenerateRequest request = MakeRequest(MakePrompt(50, 3), 4);
+  request.num_sequences = 4;
+  const auto results = RunToEnd(*engine, request);
+  EXPECT_EQ(results[0].finish->usage.cached_tokens, 0);
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_EQ(results[static_cast<size_t>(i)].finish->usage.cached_tokens, 48);
+    EXPECT_EQ(results[static_cast<size_t>(i)].tokens, results[0].tokens);  // greedy
+  }
+}
+
+// The plain model, run outside the engine with the whole sequence at once, agrees.
+TEST(InvarianceTest, GreedyIsThePlainModel) {
+  const auto backend = MakeTestBackend("cpu");
+  const auto model = LoadModelOrDie(backend.get(), TicketsModel(), ModelOptions{});
+  ModelRunner runner(backend.get(), model.get());
+  const SequenceResult& result = Expected()[0][0];
+  std::vector<TokenId> ids = RequestNumber(0).context.prompt;
+  const size_t num_prompt = ids.size();
+  ids.insert(ids.end(), result.tokens.begin(), result.tokens.end());
+  const auto logits = runner.Prefill(/*sequence=*/0, /*first=*/0, ids);
+  for (size_t i = 0; i < result.tokens.size(); ++i) {
+    const std::vector<float>& row = logits[num_prompt + i - 1];
+    EXPECT_EQ(std::max_element(row.begin(), row.end()) - row.begin(), result.tokens[i]);
+  }
+}
+
+}  // namespace
+}  // namespace spade::testing

@@ -1,0 +1,345 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+#include "engine/schedule/scheduler.h"
+#include "tests/schedule/scheduler_fixture.h"
+
+namespace spade {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::kBlockSize;
+using testing::SchedulerTest;
+using testing::Spec;
+
+// ---- Memory
+
+TEST_F(SchedulerTest, AdmitsOnlyWithRoomForTheWholePrompt) {
+  Make(8, 4);
+  const SequenceId a = Add(Spec(16, 4));
+  const SequenceId b = Add(Spec(16, 4, 100));
+  for (int step = 0; step < 4; ++step) Step();
+  EXPECT_EQ(Get(a).phase, SequencePhase::kRunning);
+  EXPECT_EQ(Get(b).phase, SequencePhase::kWaiting);
+}
+
+TEST_F(SchedulerTest, PreemptsTheLowestRankWhenBlocksRunOut) {
+  Make(4, 16);
+  const SequenceId a = Add(Spec(4, 12));
+  const SequenceId b = Add(Spec(4, 4, 100));
+  Step();
+  ASSERT_EQ(scheduler_->num_running(), 2);
+  StepPlan plan;
+  while (plan.preempted.empty()) plan = Step();
+  EXPECT_THAT(plan.preempted, ElementsAre(b));
+  EXPECT_EQ(RowsOf(plan, a).count, 1);
+  EXPECT_TRUE(Get(b).blocks.empty());
+  EXPECT_EQ(Get(b).num_preemptions, 1);
+}
+
+TEST_F(SchedulerTest, PreemptionFollowsPriorityBeforeArrival) {
+  Make(4, 16);
+  const SequenceId a = Add(Spec(4, 8));
+  SequenceSpec urgent = Spec(4, 12, 100);
+  urgent.priority = -1;
+  Add(urgent);
+  Step();
+  StepPlan plan;
+  while (plan.preempted.empty()) plan = Step();
+  EXPECT_THAT(plan.preempted, ElementsAre(a));
+}
+
+TEST_F(SchedulerTest, APreemptedSequenceKeepsItsTokensAndIsRecomputed) {
+  Make(4, 16);
+  const SequenceId a = Add(Spec(4, 12));
+  SequenceSpec spec = Spec(4, 8, 100);
+  spec.use_prefix_cache = false;
+  const SequenceId b = Add(spec);
+  while (Get(b).num_preemptions == 0) Step();
+  const std::vector<TokenId> tokens = Get(b).tokens;
+  EXPECT_GT(tokens.size(), 4u);
+  scheduler_->Remove(a);
+  const PlannedRows rows = RowsOf(Step(), b);
+  EXPECT_EQ(rows.first, 0);
+  EXPECT_EQ(rows.count, static_cast<int32_t>(tokens.size()));
+  EXPECT_TRUE(rows.samples);
+}
+
+TEST_F(SchedulerTest, RecomputationTakesWhatIsStillCached) {
+  Make(5, 16);
+  const SequenceId a = Add(Spec(4, 12));
+  const SequenceId b = Add(Spec(8, 8, 100));
+  while (Get(b).num_preemptions == 0) Step();
+  scheduler_->Remove(a);
+  EXPECT_GE(RowsOf(Step(), b).first, kBlockSize);
+}
+
+TEST_F(SchedulerTest, ASequencePreemptedBeforeAppendDrawsNoSecondToken) {
+  Make(4, 16);
+  const SequenceId a = Add(Spec(4, 12));
+  const SequenceId b = Add(Spec(4, 8, 100));
+  while (Get(b).num_preemptions == 0) {
+    const StepPlan plan = scheduler_->Plan();
+    scheduler_->Commit(plan);
+    // The token of b is late: it has drawn its first one and no more.
+    for (const PlannedRows& rows : plan.rows) {
+      if (rows.sequence == a) scheduler_->Append(a, 1000);
+    }
+  }
+  scheduler_->Remove(a);
+  EXPECT_TRUE(Step().empty());
+  scheduler_->Append(b, 1000);
+  const PlannedRows rows = RowsOf(Step(), b);
+  EXPECT_EQ(rows.first + rows.count, 5);
+  EXPECT_TRUE(rows.samples);
+}
+
+TEST_F(SchedulerTest, CachedTokensAreThoseOfTheFirstAdmission) {
+  Make(5, 16);
+  const SequenceId a = Add(Spec(4, 12));
+  const SequenceId b = Add(Spec(8, 8, 100));
+  while (Get(b).num_preemptions == 0) Step();
+  scheduler_->Remove(a);
+  Step();
+  EXPECT_EQ(Get(b).cached_tokens, 0);
+}
+
+// ---- Prefix cache
+
+TEST_F(SchedulerTest, SharesTheFullBlocksOfACommonPrefix) {
+  Make(16, 32);
+  const SequenceId a = Add(Spec(10, 4));
+  Step();
+  const SequenceId b = Add(Spec(11, 4));
+  const PlannedRows rows = RowsOf(Step(), b);
+  EXPECT_EQ(rows.first, 8);
+  EXPECT_EQ(rows.count, 3);
+  EXPECT_EQ(Get(b).cached_tokens, 8);
+  EXPECT_EQ(Get(b).blocks[0], Get(a).blocks[0]);
+  EXPECT_EQ(Get(b).blocks[1], Get(a).blocks[1]);
+  EXPECT_NE(Get(b).blocks[2], Get(a).blocks[2]);
+}
+
+TEST_F(SchedulerTest, AFullyCachedPromptStillRunsItsLastBlock) {
+  Make(16, 32);
+  const SequenceId a = Add(Spec(8, 4));
+  Step();
+  const SequenceId b = Add(Spec(8, 4));
+  const PlannedRows rows = RowsOf(Step(), b);
+  EXPECT_EQ(rows.first, 4);
+  EXPECT_EQ(rows.count, 4);
+  EXPECT_TRUE(rows.samples);
+  EXPECT_NE(Get(b).blocks[1], Get(a).blocks[1]);
+}
+
+TEST_F(SchedulerTest, FindsThePrefixOfARemovedSequence) {
+  Make(16, 32);
+  const SequenceId a = Add(Spec(10, 4));
+  Step();
+  scheduler_->Remove(a);
+  const SequenceId b = Add(Spec(10, 4));
+  EXPECT_EQ(RowsOf(Step(), b).first, 8);
+}
+
+TEST_F(SchedulerTest, FindsOutputTokensToo) {
+  Make(16, 32);
+  const SequenceId a = Add(Spec(6, 4));
+  for (int step = 0; step < 4; ++step) Step();
+  std::vector<TokenId> chat = Get(a).tokens;
+  chat.resize(12, 7);
+  scheduler_->Remove(a);
+  SequenceSpec spec;
+  spec.prompt = chat;
+  spec.max_tokens = 1;
+  const SequenceId b = Add(spec);
+  EXPECT_EQ(RowsOf(Step(), b).first, 8);
+}
+
+TEST_F(SchedulerTest, DoesNotShareABlockBeforeItIsComplete) {
+  Make(16, 4);
+  Add(Spec(10, 4));
+  scheduler_->Plan();  // four rows planned, not committed
+  SequenceSpec spec = Spec(10, 4);
+  spec.priority = -1;
+  const SequenceId b = Add(spec);
+  EXPECT_EQ(RowsOf(scheduler_->Plan(), b).first, 0);
+}
+
+TEST_F(SchedulerTest, DoesNotShareAcrossSalts) {
+  Make(16, 32);
+  Add(Spec(10, 4));
+  Step();
+  SequenceSpec spec = Spec(10, 4);
+  spec.cache_salt = "tenant";
+  const SequenceId first = Add(spec);
+  EXPECT_EQ(RowsOf(Step(), first).first, 0);
+  const SequenceId second = Add(spec);
+  EXPECT_EQ(RowsOf(Step(), second).first, 8);
+}
+
+TEST_F(SchedulerTest, ASequenceWithoutPrefixCacheSharesNothing) {
+  Make(16, 32);
+  Add(Spec(10, 4));
+  Step();
+  SequenceSpec spec = Spec(10, 4);
+  spec.use_prefix_cache = false;
+  const SequenceId b = Add(spec);
+  EXPECT_EQ(RowsOf(Step(), b).first, 0);
+}
+
+TEST_F(SchedulerTest, ASequenceWithoutPrefixCachePublishesNothing) {
+  Make(16, 32);
+  SequenceSpec spec = Spec(10, 4);
+  spec.use_prefix_cache = false;
+  const SequenceId a = Add(spec);
+  Step();
+  scheduler_->Remove(a);
+  EXPECT_EQ(pool_->num_cached(), 0);
+}
+
+TEST_F(SchedulerTest, TheOptionTurnsThePrefixCacheOff) {
+  SchedulerOptions options;
+  options.block_size = kBlockSize;
+  options.prefix_cache = false;
+  Make(16, options);
+  const SequenceId a = Add(Spec(10, 4));
+  Step();
+  scheduler_->Remove(a);
+  EXPECT_EQ(pool_->num_cached(), 0);
+}
+
+// ---- Siblings
+
+TEST_F(SchedulerTest, ASiblingWaitsForThePromptAndSharesIt) {
+  Make(16, 6);
+  const SequenceId a = Add(Spec(10, 4));
+  SequenceSpec spec = Spec(10, 4);
+  spec.share_prefix_of = a;
+  const SequenceId b = Add(spec);
+  EXPECT_THAT(Step().admitted, ElementsAre(a));
+  EXPECT_THAT(Step().admitted, IsEmpty());
+  const StepPlan plan = Step();
+  EXPECT_THAT(plan.admitted, ElementsAre(b));
+  EXPECT_EQ(RowsOf(plan, b).first, 8);
+}
+
+TEST_F(SchedulerTest, AWaitingSiblingDoesNotHoldUpOthers) {
+  Make(32, 16);
+  const SequenceId a = Add(Spec(10, 4));
+  SequenceSpec spec = Spec(10, 4);
+  spec.share_prefix_of = a;
+  Add(spec);
+  const SequenceId other = Add(Spec(2, 4, 100));
+  EXPECT_THAT(Step().admitted, ElementsAre(a, other));
+}
+
+TEST_F(SchedulerTest, ASiblingOfAGoneSequenceRuns) {
+  Make(16, 6);
+  const SequenceId a = Add(Spec(10, 4));
+  SequenceSpec spec = Spec(10, 4);
+  spec.share_prefix_of = a;
+  const SequenceId b = Add(spec);
+  Step();
+  scheduler_->Remove(a);
+  EXPECT_THAT(Step().admitted, ElementsAre(b));
+}
+
+// ---- Whole prompts
+
+class WholePromptTest : public SchedulerTest {
+ protected:
+  SequenceId AddWhole(int32_t prompt, TokenId first, int32_t priority = 0) {
+    SequenceSpec spec = Spec(prompt, 1, first);
+    spec.whole_prompt = true;
+    spec.priority = priority;
+    return Add(std::move(spec));
+  }
+};
+
+TEST_F(WholePromptTest, WaitsForAStepInWhichItFits) {
+  Make(64, 10);
+  const SequenceId a = AddWhole(7, 0);
+  const SequenceId b = AddWhole(7, 100);
+  EXPECT_EQ(RowsOf(Step(), b).count, 0);
+  const PlannedRows rows = RowsOf(Step(), b);
+  EXPECT_EQ(rows.count, 7);
+  EXPECT_TRUE(rows.samples);
+  EXPECT_EQ(Get(a).num_output(), 1);
+}
+
+TEST_F(WholePromptTest, SharesAStepWithWhatFitsBesideIt) {
+  Make(64, 10);
+  AddWhole(6, 0);
+  AddWhole(4, 100);
+  EXPECT_EQ(Step().num_rows, 10);
+}
+
+TEST_F(WholePromptTest, IsChunkedOnlyBeyondTheBudgetOfAStep) {
+  Make(64, 10);
+  const SequenceId id = AddWhole(13, 0);
+  EXPECT_EQ(RowsOf(Step(), id).count, 10);
+  EXPECT_EQ(RowsOf(Step(), id).count, 3);
+}
+
+TEST_F(WholePromptTest, TakesTheRowsOfLowerDecodesWhenItIsTheHighestPrefill) {
+  Make(64, 10);
+  const SequenceId decoding = Add(Spec(2, 50));
+  Step();
+  const SequenceId urgent = AddWhole(10, 100, /*priority=*/-1);
+  EXPECT_EQ(RowsOf(Step(), urgent).count, 0);  // admitted, when the decode had its row already
+  const StepPlan plan = Step();
+  EXPECT_EQ(RowsOf(plan, urgent).count, 10);
+  EXPECT_EQ(RowsOf(plan, decoding).count, 0);
+  EXPECT_EQ(RowsOf(Step(), decoding).count, 1);
+}
+
+TEST_F(WholePromptTest, WaitsForHigherDecodesToEnd) {
+  Make(64, 10);
+  const SequenceId decoding = Add(Spec(2, 5));
+  Step();
+  const SequenceId whole = AddWhole(10, 100);
+  while (Get(decoding).num_output() < 5) EXPECT_EQ(RowsOf(Step(), whole).count, 0);
+  EXPECT_EQ(RowsOf(Step(), whole).count, 10);
+}
+
+TEST_F(WholePromptTest, GetsNoRowAfterItsLast) {
+  Make(64, 10);
+  const SequenceId id = AddWhole(6, 0);
+  Step();
+  EXPECT_TRUE(Step().empty());
+  EXPECT_EQ(Get(id).num_output(), 1);
+}
+
+TEST_F(WholePromptTest, RunsOnlyWhatIsNotCached) {
+  Make(64, 10);
+  AddWhole(9, 0);
+  Step();
+  const SequenceId b = AddWhole(9, 0);
+  const PlannedRows rows = RowsOf(Step(), b);
+  EXPECT_EQ(rows.first, 8);
+  EXPECT_EQ(rows.count, 1);
+}
+
+TEST_F(WholePromptTest, TakesAllItsRowsOrNoneWhenBlocksAreShort) {
+  Make(8, 17);
+  // Leaves one row a step, so that the whole prompt is admitted and waits.
+  const SequenceId chunked = Add(Spec(16, 16));
+  const SequenceId whole = AddWhole(15, 100);
+  Step();
+  // The decoding sequence, which ranks higher, takes the last blocks.
+  while (Get(chunked).num_output() < 16) {
+    const int32_t count = RowsOf(Step(), whole).count;
+    EXPECT_TRUE(count == 0 || count == 15) << count;
+  }
+  scheduler_->Remove(chunked);
+  if (Get(whole).num_output() == 0) {
+    EXPECT_EQ(RowsOf(Step(), whole).count, 15);
+  }
+}
+
+}  // namespace
+}  // namespace spade

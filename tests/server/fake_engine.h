@@ -1,0 +1,87 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <variant>
+
+#include "server/inference_engine.h"
+
+namespace spade {
+
+struct FakeEngineOptions {
+  std::chrono::microseconds tick{500};
+  int tokens_per_tick = 1;
+  size_t max_requests = 1000;
+};
+
+// An engine without a model: every tick each generation gets tokens 100, 101, ... with the texts
+// "w100 ", "w101 ", and each decision gets label (prompt length) % (labels). In mode VERIFIED label
+// 0 comes first; FAST is refused. While paused nothing happens but cancellation, and the heartbeat
+// stands still.
+class FakeEngine final : public InferenceEngine {
+ public:
+  explicit FakeEngine(FakeEngineOptions options = {});
+  ~FakeEngine() override;
+
+  const ModelInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  absl::StatusOr<RequestHandle> Generate(GenerateRequest request,
+                                         std::shared_ptr<GenerateSink> sink) override;
+  absl::StatusOr<RequestHandle> Decide(DecideRequest request,
+                                       std::shared_ptr<DecideSink> sink) override;
+  void Cancel(RequestHandle handle) override;
+  void StopAccepting() override;
+  int Drain(std::chrono::milliseconds grace) override;
+  EngineStats Stats() const override;
+
+  void Pause();
+  void Resume();
+  int64_t num_cancelled() const { return num_cancelled_; }
+  int64_t num_accepted() const { return num_accepted_; }
+
+ private:
+  struct Generation {
+    GenerateRequest request;
+    std::shared_ptr<GenerateSink> sink;
+    int32_t num_tokens = 0;
+  };
+  struct Choice {
+    DecideRequest request;
+    std::shared_ptr<DecideSink> sink;
+  };
+  struct Job {
+    std::variant<Generation, Choice> work;
+    bool cancelled = false;
+  };
+
+  absl::StatusOr<RequestHandle> Submit(Job job);
+  void Run();
+  bool Advance(Job& job);  // true: it is over
+  bool AdvanceGeneration(Generation& generation);
+  bool Answer(Choice& choice);
+  void FinishAll(const absl::Status& status);
+
+  const FakeEngineOptions options_;
+  ModelInfo info_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::atomic<int64_t> num_cancelled_ = 0;
+  std::atomic<int64_t> num_accepted_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable none_left_;
+  std::map<RequestHandle, Job> jobs_;
+  RequestHandle next_handle_ = 1;
+  Clock::time_point last_step_ = Clock::now();
+  bool accepting_ = true;
+  bool paused_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace spade

@@ -1,0 +1,165 @@
+#include "tools/calibrate/calibrator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/exit/certify.h"
+#include "engine/exit/choose_exits.h"
+#include "engine/exit/thresholds.h"
+#include "tools/trace/exit_columns.h"
+#include "tools/trace/progress.h"
+
+namespace spade {
+namespace {
+
+constexpr int32_t kCurvePoints = 40;
+
+auto InPart(Part part) {
+  return [part](const Prompt& prompt) { return prompt.part == part; };
+}
+
+// Hidden states and SPADE logits of one part at one layer, copied together.
+struct Examples {
+  std::vector<float> hidden;
+  std::vector<float> logits;
+
+  HeadExamples View(const TraceShape& shape) const {
+    const auto samples = static_cast<int64_t>(logits.size()) / shape.labels;
+    return {samples, shape.hidden_size, shape.labels, hidden, logits};
+  }
+};
+
+Examples Gather(const Traces& traces, const std::vector<Prompt>& prompts, Part part, int32_t exit,
+                SpadePosition position) {
+  Examples examples;
+  for (size_t p = 0; p < traces.prompts(); ++p) {
+    if (prompts[p].part != part) continue;
+    const auto hidden = traces.Hidden(p, exit);
+    const auto logits = traces.Spade(p, exit, position);
+    examples.hidden.insert(examples.hidden.end(), hidden.begin(), hidden.end());
+    examples.logits.insert(examples.logits.end(), logits.begin(), logits.end());
+  }
+  return examples;
+}
+
+absl::StatusOr<HeadRow> FitLayer(const Traces& traces, const std::vector<Prompt>& prompts,
+                                 int32_t exit, SpadePosition position) {
+  const Examples fitting = Gather(traces, prompts, Part::kFit, exit, position);
+  const Examples validation = Gather(traces, prompts, Part::kValidation, exit, position);
+  HeadRow row;
+  SPADE_ASSIGN_OR_RETURN(row.fit,
+                         FitExitHead(traces.shape.first_layer + exit, fitting.View(traces.shape),
+                                     validation.View(traces.shape), FitOptions{}));
+  std::vector<float> probabilities(static_cast<size_t>(traces.shape.labels));
+  double count = 0;
+  for (size_t p = 0; p < traces.prompts(); ++p) {
+    if (prompts[p].part != Part::kValidation) continue;
+    const int32_t spade = ArgMax(traces.Spade(p, exit, position));
+    row.fit.head.Entropy(traces.Hidden(p, exit), probabilities);
+    row.lens_matches_spade += ArgMax(traces.Lens(p, exit)) == spade;
+    row.head_matches_full += ArgMax(probabilities) == ArgMax(traces.Full(p));
+    count += 1;
+  }
+  row.lens_matches_spade /= count;
+  row.head_matches_full /= count;
+  return row;
+}
+
+// All watched layers, several at a time; the result does not depend on the threads.
+absl::StatusOr<std::vector<HeadRow>> FitLayers(const Traces& traces,
+                                               const std::vector<Prompt>& prompts,
+                                               SpadePosition position, int32_t num_threads) {
+  const int32_t exits = traces.shape.exits();
+  std::vector<absl::StatusOr<HeadRow>> fits(static_cast<size_t>(exits));
+  std::atomic<int32_t> next = 0;
+  const auto work = [&] {
+    for (int32_t exit = next++; exit < exits; exit = next++) {
+      fits[static_cast<size_t>(exit)] = FitLayer(traces, prompts, exit, position);
+    }
+  };
+  const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
+  std::vector<std::thread> threads;
+  for (int32_t i = 1; i < (num_threads > 0 ? num_threads : cores); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  std::vector<HeadRow> rows;
+  for (absl::StatusOr<HeadRow>& fit : fits) {
+    SPADE_ASSIGN_OR_RETURN(HeadRow row, std::move(fit));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<ExitHead> ChooseHeads(const CalibrateResult& result, const Traces& traces,
+                                  const std::vector<Prompt>& prompts,
+                                  const CalibrateOptions& options) {
+  std::vector<ExitHead> heads;
+  for (const HeadRow& row : result.heads) heads.push_back(row.fit.head);
+  const ExitOutcomes candidates =
+      MakeOutcomes(traces, prompts, heads, result.calibration.position, InPart(Part::kValidation));
+  ChooseOptions choose;
+  choose.min_exits = options.min_exits;
+  choose.max_exits = options.max_exits;
+  choose.max_mismatches = options.max_mismatches;
+  choose.confidence = options.confidence;
+  choose.certification_prompts = result.certification_prompts;
+  std::vector<ExitHead> chosen;
+  for (const int32_t index : ChooseExits(candidates, result.costs, choose)) {
+    chosen.push_back(heads[static_cast<size_t>(index)]);
+  }
+  return chosen;
+}
+
+void CertifyAll(const Traces& traces, const std::vector<Prompt>& prompts,
+                const CalibrateOptions& options, CalibrateResult& result) {
+  Calibration& calibration = result.calibration;
+  const auto outcomes_of = [&](Part part) {
+    return MakeOutcomes(traces, prompts, calibration.exits, calibration.position, InPart(part));
+  };
+  const ExitOutcomes planning = outcomes_of(Part::kValidation);
+  const ExitOutcomes certification = outcomes_of(Part::kCertification);
+  for (const double max_mismatch : options.max_mismatches) {
+    const ThresholdOptions thresholds{max_mismatch, options.confidence,
+                                      result.certification_prompts};
+    const auto plan = PlanThresholds(planning, result.costs, thresholds);
+    Certificate certificate =
+        Certify(certification, plan, result.costs, max_mismatch, options.confidence);
+    const bool open = std::ranges::any_of(certificate.thresholds, [](float t) { return t > 0; });
+    if (open) calibration.certificates.push_back(std::move(certificate));
+  }
+  calibration.curve = TradeCurve(certification, result.costs, kCurvePoints);
+  result.oracle_saving = OracleSaving(certification, result.costs);
+}
+
+}  // namespace
+
+absl::StatusOr<CalibrateResult> Calibrate(const Traces& traces, const std::vector<Prompt>& prompts,
+                                          const LayerCosts& costs,
+                                          const CalibrateOptions& options) {
+  CalibrateResult result;
+  result.costs = costs;
+  result.fit_prompts = std::ranges::count_if(prompts, InPart(Part::kFit));
+  result.validation_prompts = std::ranges::count_if(prompts, InPart(Part::kValidation));
+  result.certification_prompts = std::ranges::count_if(prompts, InPart(Part::kCertification));
+  if (result.certification_prompts == 0) {
+    return absl::InvalidArgumentError("no prompts are left to certify on: give more prompts");
+  }
+  const auto before_certification = [](const Prompt& p) { return p.part != Part::kCertification; };
+  result.calibration.position = options.position.value_or(
+      BetterPosition(MakeLayerTable(traces, prompts, before_certification)));
+  result.table = MakeLayerTable(traces, prompts, InPart(Part::kCertification));
+  SPADE_ASSIGN_OR_RETURN(
+      result.heads, FitLayers(traces, prompts, result.calibration.position, options.num_threads));
+  const double check = SecondsPerCheck(result.heads[0].fit.head, traces.Hidden(0, 0));
+  if (options.seconds_per_layer_row > 0) result.costs.check = check / options.seconds_per_layer_row;
+  result.calibration.exits = ChooseHeads(result, traces, prompts, options);
+  result.calibration.hidden_size = traces.shape.hidden_size;
+  CertifyAll(traces, prompts, options, result);
+  return result;
+}
+
+}  // namespace spade

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/exit/calibration.h"
+#include "engine/exit/outcomes.h"
+#include "tools/trace/layer_table.h"
+#include "tools/trace/prompt_file.h"
+#include "tools/trace/traces.h"
+
+namespace spade {
+
+// What one certificate does on the evaluation prompts.
+struct CertificateOutcome {
+  Certificate certificate;
+  ExitReplay replay;
+  double accuracy = 0;  // of all prompts, those that never left included
+  double mismatch = 0;  // of all prompts
+  double predicted_saving() const { return replay.NetSaving(); }
+};
+
+// Wall clock of climbs over the same prompts, median of repeats.
+struct WallClock {
+  int32_t batch = 0;
+  double max_mismatch = 0;
+  double full_seconds = 0;  // a prompt
+  double exit_seconds = 0;  // a prompt
+};
+
+struct Evaluation {
+  std::string model;
+  std::string data;
+  LayerTable table;
+  SpadePosition position = SpadePosition::kKept;
+  double mean_rows = 0;
+  double oracle_saving_any_layer = 0;  // a perfect gate, an exit after every watched layer
+  // The rest only with a calibration.
+  std::string calibration_id;
+  std::vector<int32_t> exit_layers;
+  double oracle_saving = 0;  // a perfect gate at the calibration's exits
+  std::vector<CertificateOutcome> certificates;
+  std::vector<TradePoint> curve;
+  std::vector<WallClock> wall_clock;
+};
+
+// `calibration` may be null. `costs` has the check's cost filled in where there is one.
+Evaluation Evaluate(const Traces& traces, const std::vector<Prompt>& prompts,
+                    const Calibration* calibration, const LayerCosts& costs);
+
+}  // namespace spade

@@ -1,0 +1,74 @@
+#include "tools/eval/text_report.h"
+
+#include "absl/strings/str_format.h"
+#include "engine/exit/binomial.h"
+
+namespace spade {
+namespace {
+
+std::string FormatTable(const LayerTable& table) {
+  std::string text =
+      "        accuracy / agreement with full depth\n"
+      "layer   logit lens     SPADE, kept    SPADE, reset\n";
+  for (const LayerRow& row : table.rows) {
+    absl::StrAppendFormat(&text, "%5d", row.layer);
+    for (const Quality& quality : {row.lens, row.kept, row.reset}) {
+      absl::StrAppendFormat(&text, "   %5.3f/%5.3f", quality.accuracy, quality.agreement);
+    }
+    text += "\n";
+  }
+  absl::StrAppendFormat(&text, " full   %5.3f\n", table.full_accuracy);
+  return text;
+}
+
+std::string FormatCertificate(const CertificateOutcome& outcome, const Evaluation& evaluation) {
+  const auto prompts = static_cast<double>(evaluation.table.prompts);
+  std::string text = absl::StrFormat(
+      "certified %.2f%%: %.2f%% of prompts leave, %.2f%% of all prompts mismatch, %.2f%% of "
+      "compute saved, accuracy %.4f\n",
+      100 * outcome.certificate.max_mismatch, 100 * double(outcome.replay.TotalExited()) / prompts,
+      100 * outcome.mismatch, 100 * outcome.replay.NetSaving(), outcome.accuracy);
+  for (size_t e = 0; e < evaluation.exit_layers.size(); ++e) {
+    if (outcome.certificate.thresholds[e] <= 0) continue;
+    const auto exited = static_cast<double>(outcome.replay.exited[e]);
+    const auto mismatched = static_cast<double>(outcome.replay.mismatched[e]);
+    absl::StrAppendFormat(&text,
+                          "  layer %3d  entropy < %.4f  left %6.0f  mismatched %4.0f = %.2f%% "
+                          "(95%% upper bound %.2f%%)\n",
+                          evaluation.exit_layers[e], outcome.certificate.thresholds[e], exited,
+                          mismatched, exited > 0 ? 100 * mismatched / exited : 0,
+                          100 * FailureRateUpperBound(mismatched, exited, 0.95));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string FormatEvaluation(const Evaluation& evaluation) {
+  std::string text = absl::StrFormat("%d prompts, %.1f rows on average\n\n",
+                                     evaluation.table.prompts, evaluation.mean_rows);
+  text += FormatTable(evaluation.table);
+  absl::StrAppendFormat(
+      &text,
+      "\nSPADE position %s; a perfect gate with an exit after every layer would save %.2f%%\n",
+      evaluation.position == SpadePosition::kKept ? "kept" : "reset",
+      100 * evaluation.oracle_saving_any_layer);
+  if (evaluation.calibration_id.empty()) return text;
+  absl::StrAppendFormat(&text, "a perfect gate at the calibration's exits would save %.2f%%\n\n",
+                        100 * evaluation.oracle_saving);
+  for (const CertificateOutcome& outcome : evaluation.certificates) {
+    text += FormatCertificate(outcome, evaluation);
+  }
+  if (!evaluation.wall_clock.empty()) {
+    text += "\nwall clock a prompt\nbatch  certified  full depth  with exits  faster by\n";
+  }
+  for (const WallClock& clock : evaluation.wall_clock) {
+    absl::StrAppendFormat(&text, "%5d  %8.2f%%  %7.3f ms  %7.3f ms  %8.2f%%\n", clock.batch,
+                          100 * clock.max_mismatch, 1e3 * clock.full_seconds,
+                          1e3 * clock.exit_seconds,
+                          100 * (1 - clock.exit_seconds / clock.full_seconds));
+  }
+  return text;
+}
+
+}  // namespace spade
