@@ -108,6 +108,10 @@ class Backend {
   // out(i, :) = x(rows[i], :). out may be x when `rows` ascends (compaction in place).
   virtual void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) = 0;
 
+  // out(to[i], :) = x(from[i], :). `to` has no repeats; out and x do not overlap.
+  virtual void CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
+                        Tensor out) = 0;
+
   // Runs fn(i) for i in [0, count) on the backend's host workers; returns when all are done. For
   // host work of the step, such as sampling; fn must not call the backend.
   virtual void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) = 0;

@@ -16,6 +16,17 @@ struct HostMatrix {
   DType dtype = DType::kF32;
 };
 
+inline float ElementAt(const HostMatrix& matrix, int64_t index) {
+  switch (matrix.dtype) {
+    case DType::kF16:
+      return F16ToFloat(static_cast<const uint16_t*>(matrix.data)[index]);
+    case DType::kBF16:
+      return BF16ToFloat(static_cast<const uint16_t*>(matrix.data)[index]);
+    default:
+      return static_cast<const float*>(matrix.data)[index];
+  }
+}
+
 // A weight matrix in the layout that its backend's MatMul reads. The layout is private to the
 // backend; only Backend::Pack makes one. `dtype` kI8 means signed 8-bit weights with one float
 // scale per output feature and group of kInt8Group input features.

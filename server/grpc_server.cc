@@ -62,6 +62,7 @@ GrpcServer::GrpcServer(ListenOptions options, ServerIdentity identity,
                        prometheus::Registry* registry, std::shared_ptr<spdlog::logger> logger)
     : options_(std::move(options)),
       logger_(std::move(logger)),
+      registry_(registry),
       metrics_(registry),
       service_(ServiceContext{&state_, &metrics_, &writes_, &random_, logger_},
                std::move(identity)) {}
@@ -88,7 +89,7 @@ absl::Status GrpcServer::Start() {
     return absl::UnavailableError("cannot listen on " + options_.address +
                                   ": the address is in use or wrong, or a TLS file is broken");
   }
-  health_ = std::make_unique<HealthMonitor>(server_->GetHealthCheckService(), &state_,
+  health_ = std::make_unique<HealthMonitor>(server_->GetHealthCheckService(), &state_, registry_,
                                             options_.liveness_timeout, logger_);
   return absl::OkStatus();
 }

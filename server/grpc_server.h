@@ -42,6 +42,7 @@ class GrpcServer {
 
   const ListenOptions options_;
   const std::shared_ptr<spdlog::logger> logger_;
+  prometheus::Registry* const registry_;
   RandomSource random_;
   RpcMetrics metrics_;
   // Destroyed in the reverse order: gRPC's server, then the engine, which may still hold streams,

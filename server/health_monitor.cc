@@ -8,16 +8,26 @@ namespace {
 
 // The name of the whole server, and of the service that readiness probes and balancers ask for.
 constexpr const char* kServices[] = {"", "spade.v1.InferenceService"};
+constexpr char kLiveness[] = "liveness";
+
+prometheus::Gauge& MakeGauge(prometheus::Registry* registry, const char* name, const char* help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry).Add({});
+}
 
 }  // namespace
 
 HealthMonitor::HealthMonitor(grpc::HealthCheckServiceInterface* health, const ServingState* state,
+                             prometheus::Registry* registry,
                              std::chrono::milliseconds liveness_timeout,
                              std::shared_ptr<spdlog::logger> logger)
     : health_(health),
       state_(state),
       liveness_timeout_(liveness_timeout),
-      logger_(std::move(logger)) {
+      logger_(std::move(logger)),
+      serving_gauge_(MakeGauge(registry, "spade_serving", "1 while health reports SERVING")),
+      heartbeat_age_(MakeGauge(registry, "spade_engine_heartbeat_age_seconds",
+                               "Time since the engine's last finished step; 0 while idle")) {
+  health_->SetServingStatus(kLiveness, true);
   for (const char* service : kServices) health_->SetServingStatus(service, false);
   thread_ = std::thread([this] { Run(); });
 }
@@ -33,9 +43,12 @@ HealthMonitor::~HealthMonitor() {
 
 void HealthMonitor::Update() {
   std::lock_guard lock(mutex_);
-  const bool stalled = EngineStalled();
+  const double age = HeartbeatAge();
+  heartbeat_age_.Set(age);
+  const bool stalled = age > std::chrono::duration<double>(liveness_timeout_).count();
   if (stalled != stalled_) {
     stalled_ = stalled;
+    health_->SetServingStatus(kLiveness, !stalled);
     if (stalled) {
       logger_->error("the engine has finished no step for {} ms: reporting NOT_SERVING",
                      liveness_timeout_.count());
@@ -46,6 +59,7 @@ void HealthMonitor::Update() {
   const bool serving = state_->model() != nullptr && !state_->draining() && !stalled;
   if (serving == serving_) return;
   serving_ = serving;
+  serving_gauge_.Set(serving ? 1 : 0);
   for (const char* service : kServices) health_->SetServingStatus(service, serving);
 }
 
@@ -60,12 +74,11 @@ void HealthMonitor::Run() {
   }
 }
 
-bool HealthMonitor::EngineStalled() const {
+double HealthMonitor::HeartbeatAge() const {
   const ServedModel* model = state_->model();
-  if (model == nullptr) return false;
+  if (model == nullptr) return 0;
   const EngineStats stats = model->engine->Stats();
-  return !stats.idle &&
-         stats.seconds_since_step > std::chrono::duration<double>(liveness_timeout_).count();
+  return stats.idle ? 0 : stats.seconds_since_step;
 }
 
 }  // namespace spade

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <grpcpp/health_check_service_interface.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
 #include <spdlog/logger.h>
 
 #include <chrono>
@@ -13,13 +15,16 @@
 
 namespace spade {
 
-// Tells gRPC's health service what is true: SERVING while a model is loaded, nothing drains, and
-// the engine's loop either is idle or has finished a step within `liveness_timeout`. Thread-safe.
+// Tells gRPC's health service, and two metrics, what is true: SERVING while a model is loaded,
+// nothing drains, and the engine's loop either is idle or has finished a step within
+// `liveness_timeout`. The name "liveness" asks for the last of these only: what it calls
+// NOT_SERVING a restart can help. Thread-safe.
 class HealthMonitor {
  public:
-  // `health` and `state` outlive this.
+  // `health`, `state` and `registry` outlive this.
   HealthMonitor(grpc::HealthCheckServiceInterface* health, const ServingState* state,
-                std::chrono::milliseconds liveness_timeout, std::shared_ptr<spdlog::logger> logger);
+                prometheus::Registry* registry, std::chrono::milliseconds liveness_timeout,
+                std::shared_ptr<spdlog::logger> logger);
   ~HealthMonitor();
   HealthMonitor(const HealthMonitor&) = delete;
   HealthMonitor& operator=(const HealthMonitor&) = delete;
@@ -29,12 +34,14 @@ class HealthMonitor {
 
  private:
   void Run();
-  bool EngineStalled() const;
+  double HeartbeatAge() const;
 
   grpc::HealthCheckServiceInterface* const health_;
   const ServingState* const state_;
   const std::chrono::milliseconds liveness_timeout_;
   const std::shared_ptr<spdlog::logger> logger_;
+  prometheus::Gauge& serving_gauge_;
+  prometheus::Gauge& heartbeat_age_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -9,8 +9,9 @@ namespace spade {
 
 MetricsEndpoint::MetricsEndpoint(const std::string& address,
                                  std::shared_ptr<prometheus::Registry> registry)
-    : registry_(std::move(registry)), exposer_(address, /*num_threads=*/2) {
-  exposer_.RegisterCollectable(registry_);
+    : metrics_(std::make_shared<VllmMetrics>(std::move(registry))),
+      exposer_(address, /*num_threads=*/2) {
+  exposer_.RegisterCollectable(metrics_);
   exposer_.RegisterCollectable(process_);
 }
 

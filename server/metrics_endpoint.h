@@ -8,10 +8,12 @@
 
 #include "absl/status/statusor.h"
 #include "server/process_metrics.h"
+#include "server/vllm_metrics.h"
 
 namespace spade {
 
-// Serves the registry and the process's own metrics at http://<address>/metrics.
+// Serves the registry, also under vLLM's names, and the process's own metrics at
+// http://<address>/metrics.
 class MetricsEndpoint {
  public:
   // Null if `address` is empty. UNAVAILABLE: the address cannot be bound.
@@ -23,7 +25,7 @@ class MetricsEndpoint {
  private:
   MetricsEndpoint(const std::string& address, std::shared_ptr<prometheus::Registry> registry);
 
-  const std::shared_ptr<prometheus::Registry> registry_;
+  const std::shared_ptr<VllmMetrics> metrics_;
   const std::shared_ptr<ProcessMetrics> process_ = std::make_shared<ProcessMetrics>();
   prometheus::Exposer exposer_;
 };

@@ -47,26 +47,33 @@ struct TradePoint {
   double saving = 0;    // as in Certificate
 };
 
-// Everything that early exit needs for one model and one label set, as spade-calibrate writes it.
-// Immutable after loading: thread-safe.
-struct Calibration {
+// What a calibration was made for, and must be used with.
+struct CalibrationIdentity {
   std::string id;                // hex digest of the content: names the certificate in answers
   std::string model_sha256;      // Checkpoint::Sha256
   std::string tokenizer_sha256;  // Tokenizer::sha256
   std::string weight_dtype;      // NameOf(dtype) the engine ran with
+  int32_t hidden_size = 0;
+};
+
+// Everything that early exit needs for one model and one label set, as spade-calibrate writes it.
+// Immutable after loading: thread-safe.
+struct Calibration : CalibrationIdentity {
   SpadePosition position = SpadePosition::kKept;
   std::vector<std::string> label_texts;
-  std::vector<TokenId> label_ids;  // one token each
-  int32_t hidden_size = 0;
+  std::vector<TokenId> label_ids;         // one token each
   std::vector<ExitHead> exits;            // ascending layers
   std::vector<Certificate> certificates;  // ascending max_mismatch
   std::vector<TradePoint> curve;          // from no exits to all; for reports only
-
-  // The loosest certificate within `max_mismatch`; nullptr if none is strict enough.
-  const Certificate* CertificateFor(double max_mismatch) const;
 };
 
-// One safetensors file with JSON metadata. Load: INVALID_ARGUMENT names what is malformed.
+// The loosest of the certificates (ascending max_mismatch) within `max_mismatch`; nullptr if none
+// is strict enough.
+const Certificate* CertificateFor(const std::vector<Certificate>& certificates,
+                                  double max_mismatch);
+
+// One safetensors file with JSON metadata. INVALID_ARGUMENT names what is malformed; of a file that
+// spade-calibrate made for something else, too.
 absl::StatusOr<Calibration> LoadCalibration(const std::string& path);
 absl::Status SaveCalibration(const Calibration& calibration, const std::string& path);
 

@@ -26,13 +26,17 @@ struct LayerCosts {
   int32_t num_layers = 0;
   double last_layer_share = 1;  // of the last layer, for a row whose output nobody wants
   double check = 0;             // one exit check of one prompt
+  // A generated token: one row, which leaves with nothing to climb on.
+  bool is_token = false;
 
   // Full depth: in the last layer all rows but the answer's stop after keys and values.
   double Full(int32_t rows) const {
+    if (is_token) return num_layers;
     return double(rows) * (num_layers - 1) + (rows - 1) * last_layer_share + 1;
   }
   // Of that, what an exit after `layer` leaves undone; the answer row climbs on as a SPADE row.
   double Saved(int32_t rows, int32_t layer) const {
+    if (is_token) return num_layers - layer;
     return (rows - 1) * (num_layers - 1 - layer + last_layer_share);
   }
 };

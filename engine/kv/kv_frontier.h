@@ -18,10 +18,13 @@ class KvFrontier {
   // Positions whose keys and values exist at every stage.
   int32_t complete() const { return filled_.back(); }
 
-  // `count` more positions of `stage` are written.
-  void Commit(int32_t stage, int32_t count) {
-    filled_[static_cast<size_t>(stage)] += count;
-    SPADE_DCHECK(stage == 0 || filled(stage) <= filled(stage - 1));
+  // Positions below `end` are written at the first `depth` stages, and were not all before.
+  void Fill(int32_t depth, int32_t end) {
+    for (int32_t stage = 0; stage < depth; ++stage) {
+      SPADE_DCHECK(filled(stage) <= end);
+      filled_[static_cast<size_t>(stage)] = end;
+    }
+    SPADE_DCHECK(depth == num_stages() || filled(depth) <= end);
   }
   // Forgets positions from `length` on, at every stage (rejected drafts, preemption).
   void Truncate(int32_t length) {

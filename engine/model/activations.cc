@@ -41,6 +41,7 @@ absl::StatusOr<Activations> Activations::Create(Backend& backend, const ModelCon
     next += AlignedBytes(*tensor);
   }
   x.row_list.reserve(static_cast<size_t>(max_rows));
+  x.target_list.reserve(static_cast<size_t>(max_rows));
   return x;
 }
 

@@ -28,7 +28,8 @@ struct Activations {
   Tensor gate_up;   // (rows, 2 intermediate)
   Tensor gated;     // (rows, intermediate)
   int64_t max_rows = 0;
-  std::vector<int32_t> row_list;  // scratch for lists of rows; capacity max_rows
+  std::vector<int32_t> row_list;     // scratch for lists of rows; capacity max_rows
+  std::vector<int32_t> target_list;  // the same
   Buffer storage;
 };
 

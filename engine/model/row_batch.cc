@@ -26,14 +26,6 @@ void RowBatch::Clear() {
   spade_rows = 0;
 }
 
-void RowBatch::AppendSpade(int32_t row, int32_t position) {
-  const auto source = static_cast<size_t>(row);
-  ids.push_back(ids[source]);
-  positions.push_back(position);
-  wants_output.push_back(wants_output[source]);
-  ++spade_rows;
-}
-
 void RowBatch::Keep(std::span<const int32_t> rows) {
   SPADE_DCHECK(std::ranges::is_sorted(rows));
   const auto first_spade = std::ranges::lower_bound(rows, static_cast<int32_t>(paged_rows()));

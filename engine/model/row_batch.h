@@ -30,8 +30,6 @@ struct RowBatch {
                      block_tables, table_stride};
   }
   void Clear();
-  // A copy of `row` at the end, as a SPADE row at RoPE position `position`.
-  void AppendSpade(int32_t row, int32_t position);
   // Keeps the rows listed (ascending); paged and SPADE rows stay apart.
   void Keep(std::span<const int32_t> rows);
 };

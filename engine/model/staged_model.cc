@@ -84,38 +84,36 @@ void StagedModel::RunStage(int32_t stage, RowBatch& batch, std::span<const KvVie
   }
 }
 
-void StagedModel::Keep(RowBatch& batch, std::span<const int32_t> rows) {
-  const auto kept = static_cast<int64_t>(rows.size());
-  if (kept == batch.rows()) return;
-  backend_->GatherRows(x_.hidden, rows, x_.hidden.Slice(0, kept));
-  backend_->GatherRows(x_.angles, rows, x_.angles.Slice(0, kept));
-  batch.Keep(rows);
-  x_.Resize(kept);
+void StagedModel::Regroup(Regrouping& regrouping, RowBatch& batch, Tensor parked) {
+  RowBatch& next = regrouping.next();
+  const std::span<const int32_t> sources = regrouping.sources();
+  const int64_t current_rows = x_.rows();
+  x_.Resize(std::max(current_rows, next.rows()));
+  // Not in place: joining rows move the others to either side.
+  CopyFrom(x_.hidden, sources, [](int32_t source) { return source; });
+  CopyFrom(parked, sources, [](int32_t source) { return ~source; });
+  std::swap(x_.hidden.data, x_.normed.data);
+  std::swap(batch, next);
+  x_.Resize(batch.rows());
+  if (batch.rows() > 0) backend_->RopeAngles(batch.positions, inverse_frequencies_, x_.angles);
 }
 
-void StagedModel::MoveToSpade(RowBatch& batch, std::span<const int32_t> keep,
-                              std::span<const int32_t> to_spade,
-                              std::span<const int32_t> spade_positions) {
-  SPADE_CHECK(to_spade.size() == spade_positions.size());
-  const auto rows = static_cast<int32_t>(batch.rows());
-  const auto paged = static_cast<int32_t>(batch.paged_rows());
-  std::vector<int32_t>& order = x_.row_list;
-  order.assign(keep.begin(), keep.end());
-  for (int32_t row = paged; row < rows; ++row) order.push_back(row);
-
-  // In the batch the moved rows are appended, then the survivors keep ascending order; the hidden
-  // states take them from where they were.
-  const size_t staying = order.size();
-  for (size_t i = 0; i < to_spade.size(); ++i) {
-    batch.AppendSpade(to_spade[i], spade_positions[i]);
-    order.push_back(rows + static_cast<int32_t>(i));
+// Copies to normed those rows whose source, mapped to a row of `from`, is not negative.
+template <typename ToRow>
+void StagedModel::CopyFrom(Tensor from, std::span<const int32_t> sources, const ToRow& to_row) {
+  x_.row_list.clear();
+  x_.target_list.clear();
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (to_row(sources[i]) < 0) continue;
+    x_.row_list.push_back(to_row(sources[i]));
+    x_.target_list.push_back(static_cast<int32_t>(i));
   }
-  batch.Keep(order);
-  std::ranges::copy(to_spade, order.begin() + static_cast<std::ptrdiff_t>(staying));
-  backend_->GatherRows(x_.hidden, order, x_.normed.Slice(0, batch.rows()));
-  std::swap(x_.hidden.data, x_.normed.data);
-  x_.Resize(batch.rows());
-  backend_->RopeAngles(batch.positions, inverse_frequencies_, x_.angles);
+  if (!x_.row_list.empty()) backend_->CopyRows(from, x_.row_list, x_.target_list, x_.normed);
+}
+
+void StagedModel::Park(std::span<const int32_t> rows, std::span<const int32_t> slots,
+                       Tensor parked) {
+  backend_->CopyRows(x_.hidden, rows, slots, parked);
 }
 
 const float* StagedModel::Logits(std::span<const int32_t> rows) {

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "engine/model/activations.h"
 #include "engine/model/model_config.h"
+#include "engine/model/regrouping.h"
 #include "engine/model/row_batch.h"
 #include "engine/model/weights.h"
 #include "kernels/backend.h"
@@ -29,9 +30,9 @@ struct StageRange {
 };
 
 // A model whose layers are grouped into stages between exit points. It knows rows, not requests.
-// One climb: Begin, then RunStage for stage 0, 1, ... in order, with rows leaving (Keep) or turning
-// into SPADE rows (arXiv 2507.17618) between stages; then Logits. Not thread-safe: owned by the
-// engine's loop.
+// One climb: Begin, then RunStage for stage 0, 1, ... in order, with rows leaving, joining or
+// turning into SPADE rows (arXiv 2507.17618) between stages (Regroup); then Logits. Not
+// thread-safe: owned by the engine's loop.
 class StagedModel {
  public:
   // INVALID_ARGUMENT for options out of range or weights that do not fit the config;
@@ -47,22 +48,18 @@ class StagedModel {
   StageRange stage(int32_t index) const { return stages_[static_cast<size_t>(index)]; }
   int64_t weight_bytes() const { return weights_.bytes; }
 
-  // Embeds the batch's ids and computes the rotary angles of its positions. Rows that were parked
-  // at a boundary re-enter there: Begin, overwrite hidden() with what they left, and run the stages
-  // from that boundary on.
+  // Embeds the batch's ids and computes the rotary angles of its positions.
   void Begin(const RowBatch& batch);
   // Runs the stage's layers over the batch; `kv`: one view a layer of the whole model. In the
   // model's last layer rows that want no output stop after writing keys and values: `batch` keeps
   // the others only (an exact saving).
   void RunStage(int32_t stage, RowBatch& batch, std::span<const KvView> kv);
 
-  // Between stages: keeps the listed rows of batch and hidden states (ascending).
-  void Keep(RowBatch& batch, std::span<const int32_t> rows);
-  // Between stages: rows listed in `to_spade` (paged rows, ascending) leave the paged rows and join
-  // the SPADE rows' end, with `spade_positions` as their new RoPE positions; of the other paged
-  // rows those in `keep` (ascending) stay. All SPADE rows stay.
-  void MoveToSpade(RowBatch& batch, std::span<const int32_t> keep,
-                   std::span<const int32_t> to_spade, std::span<const int32_t> spade_positions);
+  // Between stages: `batch`, which `regrouping` began with, becomes regrouping.next(), its hidden
+  // states with it. `parked`: (slots, hidden), where joining rows lie; unused without any.
+  void Regroup(Regrouping& regrouping, RowBatch& batch, Tensor parked);
+  // Between stages: copies the hidden states of the listed rows to the listed slots of `parked`.
+  void Park(std::span<const int32_t> rows, std::span<const int32_t> slots, Tensor parked);
 
   // Hidden states of the current rows, before the final norm: (rows, hidden), in backend memory.
   // Valid until the next call that is not const.
@@ -82,6 +79,8 @@ class StagedModel {
   StagedModel() = default;
 
   int64_t max_output_rows() const;
+  template <typename ToRow>
+  void CopyFrom(Tensor from, std::span<const int32_t> sources, const ToRow& to_row);
   // The listed current rows after the final norm: (rows.size(), hidden).
   Tensor NormedRows(std::span<const int32_t> rows);
   // Keeps the next layer's start constants: `keys` and, after them, values, in backend memory.

@@ -11,17 +11,6 @@
 namespace spade {
 namespace {
 
-float ElementAt(const HostMatrix& matrix, int64_t index) {
-  switch (matrix.dtype) {
-    case DType::kF16:
-      return F16ToFloat(static_cast<const uint16_t*>(matrix.data)[index]);
-    case DType::kBF16:
-      return BF16ToFloat(static_cast<const uint16_t*>(matrix.data)[index]);
-    default:
-      return static_cast<const float*>(matrix.data)[index];
-  }
-}
-
 // One projection: its place in the checkpoint and its number of output features.
 struct Projection {
   std::string prefix;  // "model.layers.0.self_attn.q_proj"

@@ -38,14 +38,21 @@ DecisionState::DecisionState(DecideRequest request, std::shared_ptr<DecideSink> 
       label_logits_(request_.labels.size()),
       probabilities_(may_exit() ? request_.labels.size() : 0) {}
 
-bool DecisionState::TryExit(int32_t layer, std::span<const float> hidden) {
+void DecisionState::ProbeExits() {
+  probes_ = true;
+  probe_logits_.resize(permit_.calibration->exits.size() * label_logits_.size());
+}
+
+bool DecisionState::TryExit(int32_t layer, std::span<const float> hidden,
+                            const ExitGuards& guards) {
   if (!may_exit() || exit_) return false;
   const std::vector<ExitHead>& exits = permit_.calibration->exits;
   for (size_t i = 0; i < exits.size(); ++i) {
-    const float threshold = permit_.certificate->thresholds[i];
+    const float threshold =
+        permit_.certificate->thresholds[i] * guards.Openness(permit_.certificate, i);
     if (exits[i].layer != layer || threshold <= 0) continue;
     const float entropy = exits[i].Entropy(hidden, probabilities_);
-    if (entropy < threshold) exit_ = ExitTaken{layer, entropy, threshold};
+    if (entropy < threshold) exit_ = ExitTaken{i, layer, entropy, threshold};
     return exit_.has_value();
   }
   return false;

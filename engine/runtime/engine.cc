@@ -7,6 +7,7 @@
 #include "engine/runtime/engine_loop.h"
 #include "engine/runtime/engine_metrics.h"
 #include "engine/runtime/engine_parts.h"
+#include "engine/runtime/exit_permit.h"
 #include "engine/runtime/request_queue.h"
 #include "engine/runtime/validate.h"
 
@@ -17,10 +18,11 @@ class Engine::Impl {
   Impl(const EngineOptions& options, std::unique_ptr<EngineParts> parts,
        prometheus::Registry* registry)
       : parts_(std::move(parts)),
-        metrics_(registry,
-                 {options.model_name, parts_->info.config.num_layers, parts_->kv->num_blocks()}),
+        metrics_(registry, {options.model_name, parts_->info.config.num_layers,
+                            parts_->info.max_context, options.max_queued_requests,
+                            parts_->kv->num_blocks(), options.block_size, options.prefix_cache}),
         queue_(options.max_queued_requests, options.max_queued_tokens),
-        loop_(parts_.get(), &queue_, &metrics_) {}
+        loop_(parts_.get(), &queue_, &metrics_, options.shadow_share) {}
 
   const EngineParts& parts() const { return *parts_; }
   RequestQueue& queue() { return queue_; }
@@ -33,9 +35,12 @@ class Engine::Impl {
     if (!request.max_tokens) {
       request.max_tokens = limits.max_context - static_cast<int32_t>(request.context.prompt.size());
     }
+    SPADE_ASSIGN_OR_RETURN(const TokenPermit permit, FindPermit(request, parts_->info.config,
+                                                                parts_->info.token_calibration));
     auto state = std::make_unique<RequestState>();
-    state->generation = std::make_unique<Generation>(
-        std::move(request), std::move(sink), parts_->tokenizer.get(), parts_->info.config.eos_ids);
+    state->generation =
+        std::make_unique<Generation>(std::move(request), std::move(sink), parts_->tokenizer.get(),
+                                     parts_->info.config.eos_ids, permit);
     return Submit(std::move(state));
   }
 
@@ -76,6 +81,12 @@ class Engine::Impl {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options,
                                                        prometheus::Registry* registry) {
   SPADE_ASSIGN_OR_RETURN(std::unique_ptr<EngineParts> parts, LoadEngineParts(options));
+  return Create(options, std::move(parts), registry);
+}
+
+std::unique_ptr<Engine> Engine::Create(const EngineOptions& options,
+                                       std::unique_ptr<EngineParts> parts,
+                                       prometheus::Registry* registry) {
   auto impl = std::make_unique<Impl>(options, std::move(parts), registry);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }

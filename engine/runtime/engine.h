@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/exit/calibration.h"
+#include "engine/exit/token_calibration.h"
 #include "engine/model/model_config.h"
 #include "engine/runtime/request.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -17,6 +19,8 @@ class Registry;
 }
 
 namespace spade {
+
+struct EngineParts;
 
 struct EngineOptions {
   std::string model_directory;
@@ -33,6 +37,7 @@ struct EngineOptions {
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
   bool prefix_cache = true;
   std::vector<std::string> calibrations;  // files of spade-calibrate; FAST needs a matching one
+  double shadow_share = 0.01;             // of FAST answers, completed to full depth and compared
 };
 
 struct EngineStats {
@@ -54,6 +59,7 @@ struct ModelInfo {
   int64_t kv_bytes = 0;
   std::string model_sha256;  // empty until a calibration asks for it
   std::vector<Calibration> calibrations;
+  std::optional<TokenCalibration> token_calibration;
 };
 
 // The whole engine behind a few calls: one loop thread owns the scheduler, the KV cache and the
@@ -64,6 +70,10 @@ class Engine {
   // file or option to change. `registry` outlives the engine.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
                                                         prometheus::Registry* registry);
+  // The same of parts already loaded with these options.
+  static std::unique_ptr<Engine> Create(const EngineOptions& options,
+                                        std::unique_ptr<EngineParts> parts,
+                                        prometheus::Registry* registry);
   // Drains with no grace: what is left ends as UNAVAILABLE.
   ~Engine();
 

@@ -21,18 +21,33 @@ SequenceSpec SpecOf(const RequestContext& context, int32_t max_tokens) {
   return spec;
 }
 
-Rpc RpcOf(const RequestState& request) {
-  return request.generation ? Rpc::kGenerate : Rpc::kDecide;
-}
-
-bool LeftEarly(const StepItem& item) {
-  return item.generated == nullptr && item.request->decision->exit().has_value();
+// The boundary at which each exit of the calibration lies.
+std::vector<int32_t> BoundariesOf(const TokenCalibration& calibration, const StagedModel& model) {
+  std::vector<int32_t> boundaries;
+  for (const TokenExit& exit : calibration.exits) {
+    int32_t boundary = 1;
+    while (model.stage(boundary - 1).last != exit.layer) ++boundary;
+    boundaries.push_back(boundary);
+  }
+  return boundaries;
 }
 
 }  // namespace
 
-EngineLoop::EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics)
-    : parts_(*parts), queue_(*queue), metrics_(*metrics) {
+EngineLoop::EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics,
+                       double shadow_share)
+    : parts_(*parts),
+      queue_(*queue),
+      metrics_(*metrics),
+      shadows_(shadow_share, parts->info.config.num_layers, &parts->runner->rules(),
+               &metrics->exits()) {
+  if (shadow_share > 0) parts_.runner->set_sampler([this] { return shadows_.Sample(); });
+  // Without draft points there is nothing to choose from.
+  const auto& calibration = parts_.info.token_calibration;
+  if (calibration && !calibration->drafts.empty()) {
+    drafts_.emplace(&*calibration, BoundariesOf(*calibration, *parts_.model),
+                    parts_.runner->max_parked());
+  }
   Beat();
   thread_ = std::thread([this] { Run(); });
 }
@@ -64,6 +79,7 @@ void EngineLoop::Run() {
     Apply();
     EndExpired();
     if (stopping_) return;
+    StartShadow();
     const StepPlan& plan = parts_.scheduler->Plan();
     if (plan.empty()) {
       Sleep();
@@ -130,6 +146,14 @@ void EngineLoop::Start(std::unique_ptr<RequestState> request) {
   if (absl::Status status = AddSequences(state); !status.ok()) End(state->id, status);
 }
 
+void EngineLoop::StartShadow() {
+  std::unique_ptr<RequestState> shadow = shadows_.Start();
+  if (shadow == nullptr) return;
+  shadow->id = next_shadow_id_++;
+  shadow->scheduled = true;  // it never was among the waiting
+  Start(std::move(shadow));
+}
+
 absl::Status EngineLoop::AddSequences(RequestState* request) {
   if (request->decision) {
     SequenceSpec spec = SpecOf(request->context(), /*max_tokens=*/0);
@@ -164,13 +188,19 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
   std::unique_ptr<RequestState> request = std::move(found->second);
   requests_.erase(found);
   for (const SequenceId sequence : request->sequences) {
-    if (owners_.erase(sequence) > 0) parts_.scheduler->Remove(sequence);
+    const auto owner = owners_.find(sequence);
+    if (owner == owners_.end()) continue;
+    if (GeneratedSequence* generated = GeneratedBy(owner->second)) {
+      parts_.runner->DropParked(*generated);
+    }
+    owners_.erase(owner);
+    parts_.scheduler->Remove(sequence);
   }
   if (request->context().deadline) deadlines_.erase({*request->context().deadline, id});
   LeaveWaiting(request.get());
   blocks_in_use_.store(parts_.pool->num_in_use(), std::memory_order_relaxed);
-  metrics_.OnEnded(RpcOf(*request), status.code(),
-                   SecondsBetween(request->context().arrival, Clock::now()));
+  if (request->is_shadow) return shadows_.Finish(*request->decision, status.ok());
+  metrics_.OnEnded(*request, status.code(), Clock::now());
   spdlog::debug("request ended id={} code={}", request->context().id,
                 absl::StatusCodeToString(status.code()));
   if (request->generation) {
@@ -182,137 +212,15 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
   queue_.Leave(aborted);
 }
 
+GeneratedSequence* EngineLoop::GeneratedBy(const Owner& owner) {
+  if (!owner.request->generation) return nullptr;
+  return owner.request->generation->sequences()[static_cast<size_t>(owner.index)].get();
+}
+
 void EngineLoop::LeaveWaiting(RequestState* request) {
   if (request->scheduled) return;
   request->scheduled = true;
   queue_.LeaveWaiting(static_cast<int64_t>(request->context().prompt.size()));
-}
-
-// ---- A step
-
-void EngineLoop::RunStep(const StepPlan& plan) {
-  const Clock::time_point begin = Clock::now();
-  drawn_tokens_ = 0;
-  MarkScheduled(plan, begin);
-  ListItems(plan);
-  parts_.runner->Climb(items_);
-  Commit(plan);
-  StepSample sample;
-  sample.rows = plan.num_rows;
-  sample.preemptions = static_cast<int32_t>(plan.preempted.size());
-  const Clock::time_point climbed = Clock::now();
-  bool parked = false;
-  for (const StepItem& item : items_) {
-    parked |= item.parked;
-    if (!item.rows.samples) continue;
-    if (item.generated != nullptr) {
-      DeliverToken(item, climbed);
-    } else {
-      DeliverDecision(item, climbed);
-    }
-  }
-  if (parked) FinishParked();
-  sample.seconds = SecondsBetween(begin, Clock::now());
-  sample.drawn_tokens = drawn_tokens_;
-  metrics_.OnStep(sample);
-  Publish();
-}
-
-void EngineLoop::MarkScheduled(const StepPlan& plan, Clock::time_point now) {
-  for (const SequenceId id : plan.admitted) {
-    RequestState* const request = owners_.at(id).request;
-    if (request->scheduled) continue;
-    LeaveWaiting(request);
-    if (request->generation) {
-      request->generation->set_first_scheduled(now);
-    } else {
-      request->decision->set_first_scheduled(now);
-    }
-    const RequestContext& context = request->context();
-    metrics_.OnScheduled(SecondsBetween(context.arrival, now),
-                         static_cast<int32_t>(context.prompt.size()),
-                         parts_.scheduler->Find(id)->cached_tokens);
-  }
-}
-
-void EngineLoop::ListItems(const StepPlan& plan) {
-  items_.clear();
-  for (const PlannedRows& rows : plan.rows) {
-    const Owner owner = owners_.at(rows.sequence);
-    StepItem item;
-    item.rows = rows;
-    item.sequence = parts_.scheduler->Find(rows.sequence);
-    item.request = owner.request;
-    if (owner.request->generation) {
-      auto& sequences = owner.request->generation->sequences();
-      item.generated = sequences[static_cast<size_t>(owner.index)].get();
-    } else {
-      owner.request->decision->set_rows(item.sequence->cached_tokens, rows.count);
-    }
-    items_.push_back(item);
-  }
-}
-
-// Keys and values of decisions that left early are missing at deeper layers: they never count, and
-// so never enter the prefix cache.
-void EngineLoop::Commit(const StepPlan& plan) {
-  if (std::none_of(items_.begin(), items_.end(), LeftEarly)) {
-    parts_.scheduler->Commit(plan);
-    return;
-  }
-  committed_.rows.clear();
-  for (const StepItem& item : items_) {
-    if (!LeftEarly(item)) committed_.rows.push_back(item.rows);
-  }
-  parts_.scheduler->Commit(committed_);
-}
-
-void EngineLoop::DeliverToken(const StepItem& item, Clock::time_point now) {
-  RequestState& request = *item.request;
-  GeneratedSequence& generated = *item.generated;
-  const SequenceId id = item.rows.sequence;
-  const TokenId token = generated.drawn().id;
-  const auto last = generated.last_token();
-  GenerateDelta delta = generated.Take(now, item.sequence->cached_tokens);
-  ++drawn_tokens_;
-  if (last) {
-    metrics_.OnNextToken(SecondsBetween(*last, now));
-  } else {
-    metrics_.OnFirstToken(SecondsBetween(request.context().arrival, now));
-  }
-  const bool finished = delta.finish.has_value();
-  if (finished) {
-    owners_.erase(id);
-    parts_.scheduler->Remove(id);
-    --request.num_unfinished;
-  } else {
-    parts_.scheduler->Append(id, token);
-  }
-  request.generation->sink().OnDelta(std::move(delta));
-  if (request.num_unfinished == 0) End(request.id, absl::OkStatus());
-}
-
-void EngineLoop::DeliverDecision(const StepItem& item, Clock::time_point now) {
-  DecisionState& state = *item.request->decision;
-  const DecisionKind kind = item.parked ? DecisionKind::kEarly : DecisionKind::kFinal;
-  const Decision decision = state.Answer(state.exit(), parts_.info.config, now);
-  metrics_.OnDecision(state.request().mode, kind, decision);
-  state.sink().OnDecision(kind, decision);
-  if (kind == DecisionKind::kFinal) End(item.request->id, absl::OkStatus());
-}
-
-// The early answers are out: their full rows go on now.
-void EngineLoop::FinishParked() {
-  parts_.runner->RunParked(items_);
-  const Clock::time_point now = Clock::now();
-  for (const StepItem& item : items_) {
-    if (!item.parked) continue;
-    DecisionState& state = *item.request->decision;
-    const Decision decision = state.Answer(/*exit=*/std::nullopt, parts_.info.config, now);
-    metrics_.OnDecision(state.request().mode, DecisionKind::kFinal, decision);
-    state.sink().OnDecision(DecisionKind::kFinal, decision);
-    End(item.request->id, absl::OkStatus());
-  }
 }
 
 void EngineLoop::Publish() {

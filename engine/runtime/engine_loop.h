@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/runtime/draft_tuner.h"
 #include "engine/runtime/engine_metrics.h"
 #include "engine/runtime/engine_parts.h"
 #include "engine/runtime/request_queue.h"
 #include "engine/runtime/request_state.h"
+#include "engine/runtime/shadow_checks.h"
 
 namespace spade {
 
@@ -23,8 +25,9 @@ namespace spade {
 // work it sleeps. Stats may be called from any thread.
 class EngineLoop {
  public:
-  // All pointers outlive this. The thread starts here.
-  EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics);
+  // All pointers outlive this. `shadow_share`: of early answers, to be checked. The thread starts
+  // here.
+  EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics, double shadow_share);
   // Ends what is left as UNAVAILABLE.
   ~EngineLoop();
 
@@ -45,24 +48,37 @@ class EngineLoop {
   void Sleep();
 
   void Start(std::unique_ptr<RequestState> request);
+  void StartShadow();
   absl::Status AddSequences(RequestState* request);
   absl::Status AddSequence(RequestState* request, SequenceSpec spec);
   void End(RequestId id, const absl::Status& status, bool aborted = false);
   void LeaveWaiting(RequestState* request);
 
+  // Null: the owner is a decision.
+  static GeneratedSequence* GeneratedBy(const Owner& owner);
+  int32_t num_stages() const { return parts_.model->num_stages(); }
   void RunStep(const StepPlan& plan);
   void MarkScheduled(const StepPlan& plan, Clock::time_point now);
   void ListItems(const StepPlan& plan);
-  void Commit(const StepPlan& plan);
-  void DeliverToken(const StepItem& item, Clock::time_point now);
+  void DropPreempted(const StepPlan& plan);
+  void Commit();
+  void CommitGenerated(const StepItem& item);
+  void Deliver(const StepItem& item, Clock::time_point now);
+  void DeliverTokens(const StepItem& item, Clock::time_point now);
+  void CountTokens(const StepItem& item, const GenerateDelta& delta);
+  void Finish(const StepItem& item, SequenceFinish& finish);
   void DeliverDecision(const StepItem& item, Clock::time_point now);
   void FinishParked();
+  void TuneDrafting();
   void Publish();
   void Beat();
 
   EngineParts& parts_;
   RequestQueue& queue_;
   EngineMetrics& metrics_;
+  ShadowChecks shadows_;
+  std::optional<DraftTuner> drafts_;
+  RequestId next_shadow_id_ = RequestId{1} << 63;  // callers' count from 1
 
   // Of the loop's thread.
   LoopCommands commands_;
@@ -71,7 +87,7 @@ class EngineLoop {
   std::unordered_map<SequenceId, Owner> owners_;
   Deadlines deadlines_;
   std::vector<StepItem> items_;
-  StepPlan committed_;  // scratch: a plan without the sequences that left early
+  std::vector<RanRows> ran_;  // scratch
   int32_t drawn_tokens_ = 0;
 
   std::atomic<int32_t> blocks_in_use_{0};

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
-#include "engine/runtime/request.h"
+#include "engine/runtime/exit_metrics.h"
+#include "engine/runtime/metric_maker.h"
+#include "engine/runtime/request_state.h"
 
 namespace prometheus {
 class Counter;
@@ -31,37 +34,60 @@ struct LoadSample {
   int32_t kv_blocks_in_use = 0;
 };
 
-// The engine's Prometheus metrics, all made at construction. Thread-safe.
+// The engine's Prometheus metrics, all made at construction. Thread-safe. Where vLLM has a metric
+// of the same meaning, boundaries and label values are vLLM's, so that the server can show both
+// names.
 class EngineMetrics {
  public:
   struct Options {
     std::string model_name;
     int32_t num_layers = 0;
+    int32_t max_context = 0;
+    int32_t max_queued_requests = 0;
     int32_t kv_blocks = 0;
+    int32_t block_size = 0;
+    bool prefix_cache = false;
   };
   // `registry` outlives this.
   EngineMetrics(prometheus::Registry* registry, const Options& options);
 
   void OnRefused(Rpc rpc, absl::StatusCode code);
-  void OnEnded(Rpc rpc, absl::StatusCode code, double seconds);
+  // A request that was accepted is over, however it ended.
+  void OnEnded(const RequestState& request, absl::StatusCode code, Clock::time_point now);
   // A request's first sequence left the waiting ones.
-  void OnScheduled(double queue_seconds, int32_t prompt_tokens, int32_t cached_tokens);
+  void OnScheduled(const RequestState& request, int32_t cached_tokens, Clock::time_point now);
+  // From the request's arrival to a sequence's first token, or to a decision's first answer.
   void OnFirstToken(double seconds);
-  void OnNextToken(double seconds);
-  void OnDecision(ExitMode mode, DecisionKind kind, const Decision& decision);
+  // `count` tokens came together, `seconds` after the one before them.
+  void OnNextTokens(double seconds, int32_t count);
+  // A continuation came to its end.
+  void OnFinished(const SequenceFinish& finish);
+  // A decision's final answer.
+  void OnDecided(const Decision& decision);
+  ExitMetrics& exits() { return exits_; }
   void OnStep(const StepSample& step);
   void OnLoad(const LoadSample& load);
 
  private:
   static constexpr int kNumCodes = 17;  // gRPC's status codes
 
-  void MakeRequestMetrics(prometheus::Registry* registry, const Options& options);
-  void MakeStepMetrics(prometheus::Registry* registry, const Options& options);
-  void MakeDecisionMetrics(prometheus::Registry* registry, const Options& options);
+  // vLLM's finished_reason.
+  enum class Finished { kStop, kLength, kAbort, kError };
+  static constexpr int kNumFinished = 4;
 
-  const int32_t num_layers_;
+  void MakeRequestCounters(const MetricMaker& make);
+  void MakeRequestHistograms(const MetricMaker& make, int32_t max_context);
+  void MakeStepMetrics(const MetricMaker& make, const Options& options);
+  prometheus::Counter& FinishedBy(Finished reason) {
+    return *finished_[static_cast<size_t>(reason)];
+  }
+  void ObserveTimings(const Timings& timings);
+
+  const MetricMaker make_;
   const int32_t kv_blocks_;
+  ExitMetrics exits_;
   std::array<std::array<prometheus::Counter*, kNumCodes>, 2> requests_{};
+  std::array<prometheus::Counter*, kNumFinished> finished_{};
   prometheus::Counter* prompt_tokens_ = nullptr;
   prometheus::Counter* cached_tokens_ = nullptr;
   prometheus::Counter* generation_tokens_ = nullptr;
@@ -73,14 +99,18 @@ class EngineMetrics {
   prometheus::Histogram* next_token_ = nullptr;
   prometheus::Histogram* request_seconds_ = nullptr;
   prometheus::Histogram* queue_seconds_ = nullptr;
+  prometheus::Histogram* prefill_seconds_ = nullptr;
+  prometheus::Histogram* decode_seconds_ = nullptr;
+  prometheus::Histogram* inference_seconds_ = nullptr;
+  prometheus::Histogram* token_seconds_ = nullptr;
+  prometheus::Histogram* prompt_lengths_ = nullptr;
+  prometheus::Histogram* computed_lengths_ = nullptr;
+  prometheus::Histogram* output_lengths_ = nullptr;
+  prometheus::Histogram* longest_output_ = nullptr;
+  prometheus::Histogram* max_tokens_ = nullptr;
+  prometheus::Histogram* num_sequences_ = nullptr;
   prometheus::Histogram* step_seconds_ = nullptr;
   prometheus::Histogram* step_rows_ = nullptr;
-  std::array<prometheus::Counter*, 3> decisions_{};
-  prometheus::Histogram* exit_layer_ = nullptr;
-  prometheus::Histogram* exit_entropy_ = nullptr;
-  prometheus::Counter* layer_rows_ = nullptr;
-  prometheus::Counter* layer_rows_saved_ = nullptr;
-  prometheus::Counter* flops_saved_ = nullptr;
 };
 
 }  // namespace spade

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <random>
-#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -13,7 +12,9 @@
 #include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/checkpoint.h"
+#include "engine/runtime/calibrations.h"
 #include "engine/runtime/memory_plan.h"
+#include "engine/runtime/token_heads.h"
 #include "engine/runtime/validate.h"
 
 namespace spade {
@@ -22,6 +23,7 @@ namespace {
 constexpr size_t kMaxJsonBytes = size_t{256} << 20;
 constexpr int64_t kLogitsBudget = int64_t{64} << 20;  // bytes of one slice of logits
 constexpr int32_t kMaxBlockSize = 1024;
+constexpr int32_t kMaxParked = 15;
 
 absl::Status Annotate(const absl::Status& status, absl::string_view where) {
   return absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
@@ -80,63 +82,6 @@ absl::StatusOr<DType> ChooseDType(const std::string& name, const ModelConfig& co
       absl::StrCat("weight_dtype: \"", name, "\" is none of auto, f32, f16, bf16, int8"));
 }
 
-// ---- Calibrations
-
-absl::Status CheckCalibration(const Calibration& calibration, const ModelInfo& info,
-                              const Tokenizer& tokenizer) {
-  const auto mismatch = [](absl::string_view part, const auto& has, const auto& needs) {
-    return absl::FailedPreconditionError(absl::StrCat(part, " does not match: it was made for ",
-                                                      has, ", the engine runs ", needs,
-                                                      "; calibrate again with spade-calibrate"));
-  };
-  if (calibration.model_sha256 != info.model_sha256) {
-    return mismatch("the model's hash", calibration.model_sha256, info.model_sha256);
-  }
-  if (calibration.tokenizer_sha256 != tokenizer.sha256()) {
-    return mismatch("the tokenizer's hash", calibration.tokenizer_sha256, tokenizer.sha256());
-  }
-  if (calibration.weight_dtype != info.weight_dtype) {
-    return mismatch("the weight dtype", calibration.weight_dtype, info.weight_dtype);
-  }
-  if (calibration.hidden_size != info.config.hidden_size) {
-    return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);
-  }
-  for (const ExitHead& exit : calibration.exits) {
-    if (exit.layer >= info.config.num_layers) {
-      return mismatch("an exit layer", exit.layer, info.config.num_layers);
-    }
-  }
-  for (const TokenId label : calibration.label_ids) {
-    if (label < 0 || label >= info.config.vocab_size) {
-      return mismatch("a label's token id", label, info.config.vocab_size);
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& checkpoint,
-                              const Tokenizer& tokenizer, ModelInfo* info) {
-  if (options.calibrations.empty()) return absl::OkStatus();
-  info->model_sha256 = checkpoint.Sha256();
-  for (const std::string& path : options.calibrations) {
-    SPADE_ASSIGN_OR_RETURN(Calibration calibration, LoadCalibration(path));
-    const absl::Status status = CheckCalibration(calibration, *info, tokenizer);
-    if (!status.ok()) return Annotate(status, path);
-    spdlog::info("calibration loaded id={} labels={} exits={}", calibration.id,
-                 calibration.label_ids.size(), calibration.exits.size());
-    info->calibrations.push_back(std::move(calibration));
-  }
-  return absl::OkStatus();
-}
-
-std::vector<int32_t> ExitLayers(const std::vector<Calibration>& calibrations) {
-  std::set<int32_t> layers;
-  for (const Calibration& calibration : calibrations) {
-    for (const ExitHead& exit : calibration.exits) layers.insert(exit.layer);
-  }
-  return {layers.begin(), layers.end()};
-}
-
 // ---- Memory
 
 int32_t OutputRows(const EngineOptions& options, const ModelConfig& config) {
@@ -183,6 +128,7 @@ void MakeScheduler(const EngineOptions& options, EngineParts* parts) {
   scheduler.block_size = options.block_size;
   scheduler.max_context = parts->info.max_context;
   scheduler.prefix_cache = options.prefix_cache;
+  scheduler.num_stages = parts->model->num_stages();
   parts->scheduler = std::make_unique<Scheduler>(scheduler, &*parts->pool, &*parts->hasher);
 }
 
@@ -200,18 +146,43 @@ absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
   SPADE_ASSIGN_OR_RETURN(model.weight_dtype,
                          ChooseDType(options.weight_dtype, info.config, checkpoint));
   info.weight_dtype = NameOf(model.weight_dtype);
-  SPADE_RETURN_IF_ERROR(LoadCalibrations(options, checkpoint, *parts->tokenizer, &info));
-  model.max_rows = options.max_rows;
+  SPADE_RETURN_IF_ERROR(
+      LoadCalibrations(options.calibrations, checkpoint, *parts->tokenizer, &info));
+  model.exit_layers = ExitLayers(info);
+  // A shadow check adds a row for each exit.
+  model.max_rows = options.max_rows + std::ssize(model.exit_layers);
   model.max_output_rows = OutputRows(options, info.config);
-  model.exit_layers = ExitLayers(info.calibrations);
   SPADE_ASSIGN_OR_RETURN(parts->model,
                          StagedModel::Load(parts->backend.get(), info.config, checkpoint, model));
   info.weight_bytes = parts->model->weight_bytes();
   if (!info.calibrations.empty()) SPADE_RETURN_IF_ERROR(parts->model->PrepareStart());
+  if (!info.token_calibration) return absl::OkStatus();
+  SPADE_ASSIGN_OR_RETURN(
+      parts->token_exits,
+      TokenHeads::Create(parts->backend.get(), info.config, checkpoint, *info.token_calibration,
+                         model.weight_dtype, options.max_rows));
   return absl::OkStatus();
 }
 
 }  // namespace
+
+int32_t MaxParked(const EngineOptions& options) {
+  const int32_t running = std::min(options.max_sequences, options.max_rows);
+  return std::min(kMaxParked, options.max_rows / running - 1);
+}
+
+absl::Status MakeRunner(const EngineOptions& options, EngineParts* parts) {
+  const ModelInfo& info = parts->info;
+  StepRunner::Options runner;
+  runner.max_rows = options.max_rows;
+  runner.max_output_rows = OutputRows(options, info.config);
+  runner.max_parked = MaxParked(options);
+  runner.early_exit = parts->model->num_stages() > 1;
+  SPADE_ASSIGN_OR_RETURN(parts->runner,
+                         StepRunner::Create(parts->backend.get(), parts->model.get(),
+                                            parts->kv->views(), parts->token_exits.get(), runner));
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options) {
   SPADE_RETURN_IF_ERROR(CheckOptions(options));
@@ -220,12 +191,8 @@ absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions
   SPADE_RETURN_IF_ERROR(LoadModel(options, parts.get()));
   SPADE_RETURN_IF_ERROR(MakeKv(options, parts.get()));
   MakeScheduler(options, parts.get());
+  SPADE_RETURN_IF_ERROR(MakeRunner(options, parts.get()));
   const ModelInfo& info = parts->info;
-  SPADE_ASSIGN_OR_RETURN(
-      parts->runner,
-      StepRunner::Create(
-          parts->backend.get(), parts->model.get(), parts->kv->views(),
-          {options.max_rows, OutputRows(options, info.config), !info.calibrations.empty()}));
   spdlog::info(
       "engine loaded model={} device=\"{}\" weight_dtype={} load_s={:.2f} weight_bytes={} "
       "kv_bytes={} kv_blocks={} max_context={} resident_bytes={}",

@@ -25,11 +25,19 @@ struct EngineParts {
   std::optional<BlockPool> pool;
   std::optional<BlockHasher> hasher;
   std::unique_ptr<Scheduler> scheduler;
+  std::unique_ptr<TokenExits> token_exits;  // null: no generation leaves early
   std::unique_ptr<StepRunner> runner;
 };
 
 // Loads the model folder and the calibrations, and sizes all memory. Errors name the file or the
 // option to change.
 absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options);
+
+// Rows of one generated sequence that may wait at exits: so many that a step has room for a row of
+// every running sequence and all that wait (I7).
+int32_t MaxParked(const EngineOptions& options);
+
+// The runner of parts that have all else; replaces one that was there.
+absl::Status MakeRunner(const EngineOptions& options, EngineParts* parts);
 
 }  // namespace spade

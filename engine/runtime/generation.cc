@@ -6,14 +6,9 @@
 namespace spade {
 namespace {
 
-bool UsesHistory(const SamplingParams& params) {
-  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
-         params.frequency_penalty != 0.0f;
-}
-
 // A history costs memory per distinct token: kept only where a penalty reads it.
 TokenHistory MakeHistory(const GenerateRequest& request) {
-  return TokenHistory(UsesHistory(request.sampling)
+  return TokenHistory(request.sampling.has_penalties()
                           ? std::span<const TokenId>(request.context.prompt)
                           : std::span<const TokenId>());
 }
@@ -34,6 +29,7 @@ GeneratedSequence::GeneratedSequence(const Generation* generation, const Tokeniz
   if (request.detokenize) {
     detokenizer_.emplace(tokenizer, request.context.prompt, request.skip_special_tokens);
   }
+  if (request.mode != ExitMode::kExact) early_.emplace(request.mode, generation->permit());
 }
 
 std::span<const TokenId> GeneratedSequence::banned() const {
@@ -41,9 +37,15 @@ std::span<const TokenId> GeneratedSequence::banned() const {
   return generation_->stop_tokens();
 }
 
+TokenId GeneratedSequence::Draw(std::span<const float> logits, int32_t position,
+                                SamplerScratch& scratch) {
+  drawn_.push_back(Sample(logits, generation_->request().sampling, history_, banned(),
+                          static_cast<uint32_t>(index_), position, scratch));
+  if (early_) early_->EndRun();
+  return drawn_.back().id;
+}
+
 GenerateDelta GeneratedSequence::Take(Clock::time_point now, int32_t cached_tokens) {
-  const GenerateRequest& request = generation_->request();
-  const TokenId id = drawn_.id;
   GenerateDelta delta;
   delta.index = index_;
   if (!first_token_) {
@@ -51,19 +53,30 @@ GenerateDelta GeneratedSequence::Take(Clock::time_point now, int32_t cached_toke
     delta.prompt_logprobs = generation_->prompt_scores();
   }
   last_token_ = now;
-  delta.tokens.push_back(std::move(drawn_));
-  ++num_output_;
-  if (UsesHistory(request.sampling)) history_.Append(id);
+  for (SampledToken& token : drawn_) {
+    std::optional<Ending> ending = AddToken(std::move(token), &delta);
+    if (!ending) continue;
+    if (!ending->stop) AddHeldText(&*ending, &delta.text);
+    delta.finish = Describe(*ending, cached_tokens);
+    break;
+  }
+  drawn_.clear();
+  return delta;
+}
 
-  std::optional<Ending> ending = AddText(id, &delta.text);
+// Adds the next token and its text to the delta; how the sequence ends with it, if it does.
+std::optional<GeneratedSequence::Ending> GeneratedSequence::AddToken(SampledToken token,
+                                                                     GenerateDelta* delta) {
+  const GenerateRequest& request = generation_->request();
+  const TokenId id = token.id;
+  delta->tokens.push_back(std::move(token));
+  ++num_output_;
+  if (request.sampling.has_penalties()) history_.Append(id);
+  std::optional<Ending> ending = AddText(id, &delta->text);
   if (!ending && num_output_ >= *request.max_tokens) {
     ending = Ending{FinishReason::kLength, std::nullopt, std::nullopt};
   }
-  if (ending) {
-    if (!ending->stop) AddHeldText(&*ending, &delta.text);
-    delta.finish = Describe(*ending, cached_tokens);
-  }
-  return delta;
+  return ending;
 }
 
 // Appends the text that `id` completes; how the sequence ends, if it does.
@@ -76,7 +89,7 @@ std::optional<GeneratedSequence::Ending> GeneratedSequence::AddText(TokenId id, 
   if (!detokenizer_) return std::nullopt;
   const bool armed = num_output_ >= min_tokens;
   StopMatcher::Output output = matcher_.Push(detokenizer_->Append(id), armed);
-  *text = std::move(output.text);
+  *text += output.text;
   if (!output.match) return std::nullopt;
   return Ending{FinishReason::kStop, std::nullopt, output.match};
 }
@@ -110,8 +123,12 @@ SequenceFinish GeneratedSequence::Describe(const Ending& ending, int32_t cached_
 }
 
 Generation::Generation(GenerateRequest request, std::shared_ptr<GenerateSink> sink,
-                       const Tokenizer* tokenizer, std::span<const TokenId> eos_ids)
-    : request_(std::move(request)), sink_(std::move(sink)), stop_tokens_(request_.stop_token_ids) {
+                       const Tokenizer* tokenizer, std::span<const TokenId> eos_ids,
+                       TokenPermit permit)
+    : request_(std::move(request)),
+      sink_(std::move(sink)),
+      permit_(permit),
+      stop_tokens_(request_.stop_token_ids) {
   if (!request_.ignore_eos) stop_tokens_.insert(stop_tokens_.end(), eos_ids.begin(), eos_ids.end());
   std::sort(stop_tokens_.begin(), stop_tokens_.end());
   if (scores_prompt()) prompt_scores_.resize(request_.context.prompt.size() - 1);

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/runtime/early_tokens.h"
 #include "engine/runtime/request.h"
 #include "engine/runtime/stop_matcher.h"
+#include "engine/runtime/token_exits.h"
 #include "engine/sampling/sampler.h"
 #include "engine/tokenizer/detokenizer.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -15,6 +17,12 @@
 namespace spade {
 
 class Generation;
+
+// Scratch of one draw at a time, reused.
+struct DrawScratch {
+  SamplerScratch sampler;
+  std::vector<float> logits;  // (vocab): a guess, spread over the vocabulary
+};
 
 // Output state of one continuation: turns drawn tokens into deltas and knows when it is over.
 // Made on the caller's thread, then owned by the loop.
@@ -27,11 +35,23 @@ class GeneratedSequence {
   // What the sampler needs for the next token.
   const TokenHistory& history() const { return history_; }
   std::span<const TokenId> banned() const;
+  // Draws the token after `logits` (vocab), a row at `position - 1`, and appends it to drawn().
+  TokenId Draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch);
 
-  // Where the step puts the token it draws; Take consumes it.
-  SampledToken& drawn() { return drawn_; }
-  // The delta that the drawn token makes, its `finish` set if the sequence ends here.
+  // The tokens that the step gave, in order; Take consumes them.
+  std::vector<SampledToken>& drawn() { return drawn_; }
+  // The delta that the drawn tokens make, its `finish` set if the sequence ends with one of them:
+  // those behind it are dropped.
   GenerateDelta Take(Clock::time_point now, int32_t cached_tokens);
+
+  // Early exit; null for EXACT.
+  EarlyTokens* early() { return early_ ? &*early_ : nullptr; }
+  // Whether the row at `position` may leave early at all: it is an output token's, and what is
+  // drawn after it is what L-SPADE was made for.
+  bool MayExit(int32_t position) const;
+  // Whether that row leaves at `offer`, given L-SPADE's guess: early()->taken() tells the rest.
+  bool TryExit(const ExitOffer& offer, const TokenGuess& guess, std::span<const TokenId> candidates,
+               DrawScratch& scratch);
 
   std::optional<Clock::time_point> first_token() const { return first_token_; }
   std::optional<Clock::time_point> last_token() const { return last_token_; }
@@ -42,6 +62,9 @@ class GeneratedSequence {
     std::optional<TokenId> token;
     std::optional<int> stop;
   };
+  std::optional<Ending> AddToken(SampledToken token, GenerateDelta* delta);
+  TokenId Guess(const TokenGuess& guess, std::span<const TokenId> candidates,
+                DrawScratch& scratch) const;
   std::optional<Ending> AddText(TokenId id, std::string* text);
   void AddHeldText(Ending* ending, std::string* text);
   SequenceFinish Describe(const Ending& ending, int32_t cached_tokens) const;
@@ -51,7 +74,8 @@ class GeneratedSequence {
   TokenHistory history_;
   std::optional<Detokenizer> detokenizer_;
   StopMatcher matcher_;
-  SampledToken drawn_;
+  std::optional<EarlyTokens> early_;
+  std::vector<SampledToken> drawn_;
   int32_t num_output_ = 0;
   std::optional<Clock::time_point> first_token_;
   std::optional<Clock::time_point> last_token_;
@@ -60,15 +84,16 @@ class GeneratedSequence {
 // A Generate request in work: its sequences and what they share.
 class Generation {
  public:
-  // `request` is valid; `max_tokens` in it is set.
+  // `request` is valid; `max_tokens` in it is set. `permit` outlives this; EXACT needs none.
   Generation(GenerateRequest request, std::shared_ptr<GenerateSink> sink,
-             const Tokenizer* tokenizer, std::span<const TokenId> eos_ids);
+             const Tokenizer* tokenizer, std::span<const TokenId> eos_ids, TokenPermit permit = {});
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
 
   const GenerateRequest& request() const { return request_; }
   GenerateSink& sink() { return *sink_; }
   std::vector<std::unique_ptr<GeneratedSequence>>& sequences() { return sequences_; }
+  const TokenPermit& permit() const { return permit_; }
   bool IsStopToken(TokenId id) const;
   std::span<const TokenId> stop_tokens() const { return stop_tokens_; }
 
@@ -86,6 +111,7 @@ class Generation {
  private:
   GenerateRequest request_;
   std::shared_ptr<GenerateSink> sink_;
+  TokenPermit permit_;
   std::vector<TokenId> stop_tokens_;  // EOS, unless ignored, and the request's own: sorted
   std::vector<SampledToken> prompt_scores_;
   int32_t next_score_ = 1;

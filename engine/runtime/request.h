@@ -15,6 +15,9 @@ namespace spade {
 
 using Clock = std::chrono::steady_clock;
 
+// The promise a request's answer carries (see DESIGN: EXACT, VERIFIED, FAST).
+enum class ExitMode { kExact, kVerified, kFast };
+
 // What every request carries, whatever it asks for.
 struct RequestContext {
   std::string id;  // for logs
@@ -38,6 +41,8 @@ struct GenerateRequest {
   bool skip_special_tokens = true;
   bool detokenize = true;
   std::optional<int32_t> prompt_logprobs;  // alternatives per prompt token; 0: actual token only
+  ExitMode mode = ExitMode::kExact;
+  double max_mismatch = 0;  // kFast: bound on P(token != full depth's, after the same tokens)
 };
 
 enum class FinishReason { kStop, kLength };
@@ -54,12 +59,21 @@ struct Usage {
   int32_t output_tokens = 0;
 };
 
+// What early exit did for one sequence's tokens.
+struct EarlyTokenStats {
+  int32_t exited = 0;           // tokens taken at an exit (FAST), or drafted there (VERIFIED)
+  int32_t accepted = 0;         // VERIFIED: drafts that were full depth's
+  double layer_rows_saved = 0;  // row-layers never run, of
+  double layer_rows_full = 0;   // row-layers of the output tokens' rows
+};
+
 struct SequenceFinish {
   FinishReason reason = FinishReason::kStop;
   std::optional<TokenId> stop_token;  // EOS or a stop token id
   std::optional<std::string> stop_string;
   Usage usage;
   Timings timings;
+  EarlyTokenStats early;
 };
 
 // New output of one of the request's sequences.
@@ -81,9 +95,6 @@ class GenerateSink {
   // UNAVAILABLE (shut down before it finished) or INTERNAL.
   virtual void OnDone(const absl::Status& status) = 0;
 };
-
-// The promise a decision's answer carries (see DESIGN: EXACT, VERIFIED, FAST).
-enum class ExitMode { kExact, kVerified, kFast };
 
 // One label out of a set, after the prompt.
 struct DecideRequest {

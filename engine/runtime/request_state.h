@@ -17,9 +17,13 @@ struct RequestState {
   std::unique_ptr<Generation> generation;  // exactly one of the two is set
   std::unique_ptr<DecisionState> decision;
   bool scheduled = false;             // left the waiting requests
+  bool is_shadow = false;             // ours, not a caller's: see shadow_checks.h
   std::vector<SequenceId> sequences;  // known to the scheduler, by index; 0: finished
   int32_t num_unfinished = 0;
 
+  ExitMode mode() const {
+    return generation ? generation->request().mode : decision->request().mode;
+  }
   const RequestContext& context() const {
     return generation ? generation->request().context : decision->request().context;
   }

@@ -1,16 +1,23 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/model/regrouping.h"
 #include "engine/model/row_batch.h"
 #include "engine/model/staged_model.h"
+#include "engine/runtime/exit_metrics.h"
+#include "engine/runtime/exit_rules.h"
 #include "engine/runtime/request_state.h"
-#include "engine/sampling/sampler.h"
+#include "engine/runtime/row_parking.h"
+#include "engine/runtime/token_exits.h"
 #include "engine/schedule/scheduler.h"
+#include "engine/schedule/stage_costs.h"
 #include "kernels/backend.h"
 
 namespace spade {
@@ -21,84 +28,150 @@ struct StepItem {
   const Sequence* sequence = nullptr;
   RequestState* request = nullptr;
   GeneratedSequence* generated = nullptr;  // of a generation; null: of a decision
+  ExitMode mode = ExitMode::kExact;
 
-  // Set by Climb: the decision left early, and its remaining full rows wait at the exit.
-  bool parked = false;
+  // Set by Climb.
+  bool parked = false;        // the decision left early, and its rows wait at the exit
+  int32_t num_accepted = 0;   // drafts that full depth drew too
+  bool draft_failed = false;  // the draft after them was another
+  TokenId full_token = 0;     // full depth's, where an exit is shadow-checked
 };
 
 // Turns the rows of a step into one climb through the stages: the rows of all sequences together,
-// with decisions leaving between stages; then the tokens are drawn and the labels' logits taken.
-// Results go to the items' states (GeneratedSequence::drawn, DecisionState::label_logits and exit,
+// with rows leaving at the boundaries between stages and parked rows joining there; then the tokens
+// are drawn and the labels' logits taken. Results go to the items' states
+// (GeneratedSequence::drawn and early, DecisionState::label_logits and exit,
 // Generation::prompt_scores). Not thread-safe: owned by the loop.
 class StepRunner {
  public:
   struct Options {
     int32_t max_rows = 0;
     int32_t max_output_rows = 0;  // as the model's
+    int32_t max_parked = 0;       // rows of one generated sequence that may wait at exits
     bool early_exit = false;      // some calibration is loaded
   };
-  // RESOURCE_EXHAUSTED where the scratch does not fit. All pointers outlive this.
+  // RESOURCE_EXHAUSTED where the scratch does not fit. All pointers outlive this; `exits` may be
+  // null: no generated token leaves early.
   static absl::StatusOr<std::unique_ptr<StepRunner>> Create(Backend* backend, StagedModel* model,
                                                             std::span<const KvView> kv,
+                                                            TokenExits* exits,
                                                             const Options& options);
 
+  // Which exits are open to generated tokens, for the steps that follow.
+  ExitRules& rules() { return rules_; }
+
   void Climb(std::span<StepItem> items);
-  // Takes the rows that the last Climb parked to full depth; their decisions' label logits are then
-  // the full-depth ones. Other items may be over by now: they are not looked at.
+  // Takes the decisions that the last Climb parked to full depth; their label logits are then the
+  // full-depth ones. Other items may be over by now: they are not looked at.
   void RunParked(std::span<StepItem> items);
+  // Forgets the sequence's parked rows: it ended, or its KV is gone. Returns the layer-rows that
+  // they did not run.
+  int64_t DropParked(GeneratedSequence& sequence);
+
+  int32_t num_parked() const { return parking_.num_taken(); }
+  int32_t max_parked() const { return options_.max_parked; }
+  // Of the last Climb and the RunParked since.
+  const ClimbSample& sample() const { return sample_; }
+  // Seconds of stages, head and checks, as measured so far.
+  const StageCosts& costs() const { return costs_; }
+  // Which exits of FAST tokens are to be completed and compared (see ShadowChecks); may be empty.
+  void set_sampler(std::function<bool()> sampler) { sample_shadow_ = std::move(sampler); }
 
  private:
-  // The rows of one item that are in the climb's paged rows: consecutive, in the riders' order.
+  // Rows of one item in the climb: consecutive in the batch, in the riders' order.
   struct Rider {
     int32_t item = 0;
+    int32_t table = 0;  // its block table
+    int32_t first = 0;  // position of its first row
     int32_t count = 0;
     int32_t wanted = 0;  // its last rows, whose outputs are needed
+    int32_t end() const { return first + count; }
   };
-  struct Parked {
-    Rider rider;
-    int32_t stage = 0;  // the next to run
-    int32_t first = 0;  // row of parking_
+  struct ParkedDecision {
+    int32_t item = 0;
+    int32_t boundary = 0;
+    int32_t table = 0;
+    std::vector<ParkedRow> rows;
   };
   struct OutputRow {
     int32_t row = 0;  // of the model's current rows
     int32_t item = 0;
     int32_t position = 0;
+    int32_t probe = -1;  // as SpadeRow::probe
   };
 
-  StepRunner() = default;
-  void BeginBatch();
-  void AddRider(const StepItem& item, Rider rider);
-  void TakeExits(int32_t stage, std::span<StepItem> items);
-  void TryExits(int32_t stage, std::span<StepItem> items);
-  void LeaveClimb(int32_t stage, std::span<StepItem> items);
-  void Park(const Rider& rider, int32_t first_row, int32_t next_stage);
+  StepRunner(const Options& options, int32_t num_stages)
+      : options_(options), rules_(options.max_parked), costs_(num_stages + kExtraCosts) {}
+
+  // step_runner.cc: the climb.
+  void BeginBatch(std::span<const StepItem> items);
+  void AddRider(StepItem& item, int32_t index);
+  int32_t AddTable(const Sequence& sequence);
+  void RunStages(std::span<StepItem> items);
+  void RunStage(int32_t stage);
+  int64_t& RemovedBy(const StepItem& item);
+
+  // step_exits.cc: what happens at a boundary.
+  void CrossBoundary(int32_t boundary, std::span<StepItem> items);
+  void AskDecisions(int32_t layer, std::span<StepItem> items);
+  void AskTokens(int32_t boundary, int32_t layer, std::span<StepItem> items);
+  Tensor GatherAnswers();
+  bool Changes(int32_t boundary, std::span<const StepItem> items) const;
+  void Regroup(int32_t boundary, std::span<StepItem> items);
+  void Probe(const Rider& rider, int32_t first_row, int32_t boundary, const StepItem& item);
+  void LeaveAsSpade(const Rider& rider, int32_t first_row, int32_t boundary, StepItem& item);
+  void LeaveEarly(Rider& rider, int32_t first_row, int32_t boundary, const StepItem& item);
+  void JoinParked(Rider& rider, int32_t boundary, const StepItem& item);
+  void JoinDecisions(int32_t boundary);
+  ParkedRow Park(const Rider& rider, int32_t first_row, int32_t offset);
+
+  // step_outputs.cc: logits, labels, draws.
   void ListOutputs(std::span<const StepItem> items);
   void TakeLabels(std::span<StepItem> items);
   void DrawTokens(std::span<StepItem> items);
-  void UseLogits(const StepItem& item, const OutputRow& output, const float* logits,
-                 SamplerScratch& scratch);
+  void UseRow(StepItem& item, int32_t position, std::span<const float> logits,
+              SamplerScratch& scratch);
 
   Backend* backend_ = nullptr;
   StagedModel* model_ = nullptr;
   std::span<const KvView> kv_;
-  Options options_;
-  Buffer parking_;  // (max_rows, hidden): hidden states of parked rows
-  Buffer answers_;  // (max_rows, hidden): answer rows at an exit
+  TokenExits* exits_ = nullptr;
+  const Options options_;
+  ExitRules rules_;
+  StageCosts costs_;
+  ClimbSample sample_;
+  std::array<int64_t, 3> removed_{};  // rows that left the climb less those that joined, by mode
+  std::function<bool()> sample_shadow_;
+  RowParking parking_;
+  Buffer answers_;  // (max_rows, hidden): rows that may leave at an exit
 
   RowBatch batch_;
-  int32_t table_stride_ = 1;  // of all the step's items
+  Regrouping regrouping_;
   std::vector<Rider> riders_;
-  std::vector<int32_t> spade_items_;  // item of each SPADE row
-  std::vector<Parked> parked_;
-  int32_t num_parked_rows_ = 0;
+  std::vector<Rider> next_riders_;
+  // Of each SPADE row: its item, and the exit (index) it probes; -1: it is the item's answer.
+  struct SpadeRow {
+    int32_t item = 0;
+    int32_t probe = -1;
+  };
+  std::vector<SpadeRow> spades_;
+  std::vector<ParkedDecision> parked_decisions_;
+  bool resuming_ = false;  // the climb is of parked decisions
   std::vector<OutputRow> token_rows_;
   std::vector<OutputRow> label_rows_;
+
+  // Scratch: lists of rows.
+  std::vector<int32_t> rows_;
+  std::vector<size_t> groups_;       // first output row of each item's, and the end
   std::vector<int32_t> candidates_;  // items that may leave at this exit
-  std::vector<int32_t> rows_;        // scratch: lists of rows
-  std::vector<int32_t> keep_;
-  std::vector<int32_t> to_spade_;
+  std::vector<TokenGuess> guesses_;
+  std::vector<ExitOffer> offers_;
+  std::vector<int32_t> park_rows_;
+  std::vector<int32_t> park_slots_;
+  std::vector<int32_t> joined_slots_;
+  std::vector<int32_t> spade_rows_;
   std::vector<int32_t> spade_positions_;
-  std::vector<SamplerScratch> scratch_;
+  std::vector<DrawScratch> scratch_;
 };
 
 }  // namespace spade

@@ -84,6 +84,11 @@ absl::Status CheckLogprobs(absl::string_view field, std::optional<int32_t> count
   return absl::OkStatus();
 }
 
+absl::Status CheckMismatch(double max_mismatch) {
+  if (max_mismatch > 0 && max_mismatch < 1) return absl::OkStatus();
+  return Invalid("max_mismatch: must be in (0, 1) where an early exit is asked for");
+}
+
 absl::Status CheckLabels(const DecideRequest& request, const RequestLimits& limits) {
   if (request.labels.size() < 2 || request.labels.size() > kMaxLabels) {
     return Invalid(absl::StrCat("labels: 2 to ", kMaxLabels, " labels are needed"));
@@ -103,29 +108,6 @@ absl::Status CheckLabels(const DecideRequest& request, const RequestLimits& limi
   return absl::OkStatus();
 }
 
-bool SameLabels(std::vector<TokenId> a, std::vector<TokenId> b) {
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  return a == b;
-}
-
-// A bias that moves no label against another changes no answer.
-bool ChangesAnswer(std::span<const float> bias) {
-  return std::any_of(bias.begin(), bias.end(), [&](float value) { return value != bias[0]; });
-}
-
-absl::Status NoCertificate(const Calibration& calibration, double max_mismatch) {
-  if (calibration.certificates.empty()) {
-    return absl::FailedPreconditionError(
-        "max_mismatch: the calibration of these labels certifies no bound; use EXACT");
-  }
-  return absl::FailedPreconditionError(
-      absl::StrCat("max_mismatch: ", max_mismatch,
-                   " is not covered; the strictest bound certified for these "
-                   "labels is ",
-                   calibration.certificates.front().max_mismatch));
-}
-
 }  // namespace
 
 absl::Status Validate(const GenerateRequest& request, const RequestLimits& limits) {
@@ -134,7 +116,9 @@ absl::Status Validate(const GenerateRequest& request, const RequestLimits& limit
   SPADE_RETURN_IF_ERROR(CheckStops(request, limits));
   SPADE_RETURN_IF_ERROR(CheckLogprobs("logprobs", request.sampling.num_logprobs, limits));
   SPADE_RETURN_IF_ERROR(Validate(request.sampling, limits.vocab_size));
-  return CheckLogprobs("prompt_logprobs", request.prompt_logprobs, limits);
+  SPADE_RETURN_IF_ERROR(CheckLogprobs("prompt_logprobs", request.prompt_logprobs, limits));
+  if (request.mode != ExitMode::kFast) return absl::OkStatus();
+  return CheckMismatch(request.max_mismatch);
 }
 
 absl::Status Validate(const DecideRequest& request, const RequestLimits& limits) {
@@ -143,40 +127,7 @@ absl::Status Validate(const DecideRequest& request, const RequestLimits& limits)
   if (!std::isfinite(request.temperature) || request.temperature <= 0) {
     return Invalid("temperature: must be positive and finite");
   }
-  if (request.mode != ExitMode::kExact && !(request.max_mismatch > 0 && request.max_mismatch < 1)) {
-    return Invalid("max_mismatch: must be in (0, 1) for the modes FAST and VERIFIED");
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelConfig& config,
-                                      std::span<const Calibration> calibrations) {
-  if (request.mode == ExitMode::kExact) return ExitPermit{};
-  if (calibrations.empty()) {
-    return absl::FailedPreconditionError(
-        "mode: no calibration is loaded; use EXACT, or start the server with a file of "
-        "spade-calibrate");
-  }
-  const Calibration* matching = nullptr;
-  for (const Calibration& calibration : calibrations) {
-    if (!SameLabels(calibration.label_ids, request.labels)) continue;
-    matching = &calibration;
-    if (const Certificate* certificate = calibration.CertificateFor(request.max_mismatch)) {
-      if (ChangesAnswer(request.label_bias)) {
-        return absl::FailedPreconditionError(
-            "label_bias: certificates hold without label priors only; drop them or use EXACT");
-      }
-      if (request.context.prompt.front() != config.bos_id) {
-        return absl::FailedPreconditionError(
-            "prompt: must begin with the model's start token to leave early; use EXACT, or add "
-            "special tokens");
-      }
-      return ExitPermit{&calibration, certificate};
-    }
-  }
-  if (matching != nullptr) return NoCertificate(*matching, request.max_mismatch);
-  return absl::FailedPreconditionError(
-      "labels: no loaded calibration is for exactly this label set; use EXACT");
+  return request.mode == ExitMode::kExact ? absl::OkStatus() : CheckMismatch(request.max_mismatch);
 }
 
 }  // namespace spade

@@ -1,12 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "engine/exit/calibration.h"
-#include "engine/model/model_config.h"
 #include "engine/runtime/request.h"
 
 namespace spade {
@@ -27,17 +24,5 @@ struct RequestLimits {
 // field; DEADLINE_EXCEEDED where the deadline has passed.
 absl::Status Validate(const GenerateRequest& request, const RequestLimits& limits);
 absl::Status Validate(const DecideRequest& request, const RequestLimits& limits);
-
-// What permits a decision to leave early; both null: nothing does.
-struct ExitPermit {
-  const Calibration* calibration = nullptr;
-  const Certificate* certificate = nullptr;
-};
-
-// The permit of a valid request: empty for EXACT. FAILED_PRECONDITION says which part of the
-// request no calibration covers. The label ids may be in any order. The result points into
-// `calibrations`.
-absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelConfig& config,
-                                      std::span<const Calibration> calibrations);
 
 }  // namespace spade

@@ -43,6 +43,11 @@ struct SamplingParams {
   std::optional<int32_t> num_logprobs;
 
   bool greedy() const { return temperature == 0.0f; }
+  bool has_penalties() const {
+    return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;
+  }
+  // Nothing but the model's own logits orders the tokens.
+  bool plain() const { return !has_penalties() && logit_bias.empty() && allowed_token_ids.empty(); }
 };
 
 // INVALID_ARGUMENT, naming the field: NaN, infinity, out of range, ids outside the vocabulary.

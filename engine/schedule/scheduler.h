@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,13 @@ struct SchedulerOptions {
   bool prefix_cache = true;
 };
 
+// Rows of a sequence that ran: its positions below `end` are written at the first `depth` stages.
+struct RanRows {
+  SequenceId sequence = 0;
+  int32_t end = 0;
+  int32_t depth = 0;
+};
+
 // Consecutive rows of one sequence in a step.
 struct PlannedRows {
   SequenceId sequence = 0;
@@ -31,7 +39,7 @@ struct StepPlan {
   std::vector<PlannedRows> rows;  // decode rows first, then prefill, by rank
   std::vector<SequenceId> preempted;
   std::vector<SequenceId> admitted;  // waiting -> running in this step
-  int32_t num_rows = 0;
+  int32_t num_rows = 0;              // with the parked rows that may go with them
 
   bool empty() const { return rows.empty(); }
 };
@@ -39,8 +47,9 @@ struct StepPlan {
 // Continuous batching: decides which rows run next. Sees ids, counts and lengths only: no tensor,
 // clock, metric or thread. Rank: priority, then arrival.
 //
-// - Every running sequence that can decode gets its row each step; what is left of the budget goes
-//   to prefill chunks and to the admission of waiting sequences, in rank order. One is admitted
+// - Every running sequence that can decode gets its row each step, and room for its parked rows
+//   beside it; what is left of the budget goes to prefill chunks and to the admission of waiting
+//   sequences, in rank order. One is admitted
 //   while there is room for all its tokens beside what the running ones still need, and for one
 //   block more for each of those: so that it is not preempted soon after.
 // - A whole_prompt sequence gets all its rows in one step, or waits. When it is the highest-ranked
@@ -67,11 +76,18 @@ class Scheduler {
   // unchanged, so that a step that failed can be planned again.
   // O(running + waiting looked at); allocates no memory in steady decode.
   const StepPlan& Plan();
-  // The planned rows' keys and values exist at every stage: lengths grow, full blocks are
-  // published.
+  // Keys and values of the rows exist: lengths grow; blocks that are full and complete at every
+  // stage are published. A sequence may be named twice, the deeper rows first.
+  void Commit(std::span<const RanRows> rows);
+  // All planned rows ran at every stage.
   void Commit(const StepPlan& plan);
-  // A token was drawn after the sequence's last row. The sequence may have been preempted since.
+  // A token was drawn after the sequence's last row, or drafted there: it is used like any other
+  // until ResolveDrafts. The sequence may have been preempted since.
   void Append(SequenceId id, TokenId token);
+  void AppendDraft(SequenceId id, TokenId token);
+  // Of the drafts, all of whose rows ran to full depth, the first `num_accepted` are tokens from
+  // now on; the others are forgotten, with what was written for them. Before Commit.
+  void ResolveDrafts(SequenceId id, int32_t num_accepted);
 
   const Sequence* Find(SequenceId id) const;  // nullptr: unknown
   int32_t num_waiting() const;

@@ -42,6 +42,7 @@ struct Sequence {
   KvFrontier frontier{1};
   int32_t num_published = 0;  // blocks [0, num_published) were offered to the prefix cache
   bool awaits_token = false;  // its last row ran: nothing more to run before Append
+  int32_t num_drafts = 0;     // of `tokens`, at the end: not verified yet
   uint64_t arrival = 0;       // order of Add
   int32_t cached_tokens = 0;  // of the prompt, from the prefix cache, at first admission
   int32_t num_preemptions = 0;
@@ -49,8 +50,11 @@ struct Sequence {
   int32_t length() const { return static_cast<int32_t>(tokens.size()); }
   int32_t num_prompt() const { return static_cast<int32_t>(spec.prompt.size()); }
   int32_t num_output() const { return length() - num_prompt(); }
-  // Positions still to run before the next token can be sampled (1 in steady decode).
-  int32_t pending() const { return length() - frontier.complete(); }
+  // Positions still to enter the first stage before the next token can be drawn (1 in steady
+  // decode).
+  int32_t pending() const { return length() - frontier.filled(0); }
+  // Rows that left at an exit: whenever a later row goes deeper, they go with it.
+  int32_t num_parked() const { return frontier.filled(0) - frontier.complete(); }
 };
 
 }  // namespace spade

@@ -257,6 +257,14 @@ void CpuBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out)
   }
 }
 
+void CpuBackend::CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
+                          Tensor out) {
+  SPADE_CHECK(from.size() == to.size() && out.cols == x.cols && out.dtype == x.dtype);
+  ForEachRow(std::ssize(from), x.cols * kCopyCost, [&](int64_t i) {
+    std::memcpy(out.Slice(to[i], 1).data, x.Slice(from[i], 1).data, x.Slice(from[i], 1).bytes());
+  });
+}
+
 void CpuBackend::ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) {
   pool_.Run(count, [&](int64_t i, int32_t) { fn(i); });
 }

@@ -45,6 +45,8 @@ class CpuBackend final : public Backend {
                           Tensor out) override;
   void SiluMul(Tensor gate_up, Tensor out) override;
   void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
+  void CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
+                Tensor out) override;
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override;
 
  private:

@@ -108,12 +108,13 @@ TEST(Calibration, IdIsOfTheContent) {
 
 TEST(Calibration, CertificateForTakesTheLoosestWithin) {
   const Calibration calibration = Example();
-  EXPECT_EQ(calibration.CertificateFor(0.009), nullptr);
-  EXPECT_EQ(calibration.CertificateFor(0.01), &calibration.certificates[0]);
-  EXPECT_EQ(calibration.CertificateFor(0.03), &calibration.certificates[0]);
-  EXPECT_EQ(calibration.CertificateFor(1), &calibration.certificates[1]);
-  EXPECT_EQ(calibration.CertificateFor(double{0.05f}), &calibration.certificates[1]);
-  EXPECT_EQ(calibration.CertificateFor(std::numeric_limits<double>::quiet_NaN()), nullptr);
+  EXPECT_EQ(CertificateFor(calibration.certificates, 0.009), nullptr);
+  EXPECT_EQ(CertificateFor(calibration.certificates, 0.01), &calibration.certificates[0]);
+  EXPECT_EQ(CertificateFor(calibration.certificates, 0.03), &calibration.certificates[0]);
+  EXPECT_EQ(CertificateFor(calibration.certificates, 1), &calibration.certificates[1]);
+  EXPECT_EQ(CertificateFor(calibration.certificates, double{0.05f}), &calibration.certificates[1]);
+  EXPECT_EQ(CertificateFor(calibration.certificates, std::numeric_limits<double>::quiet_NaN()),
+            nullptr);
 }
 
 TEST(LoadCalibration, NamesAMissingFile) {

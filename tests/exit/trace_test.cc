@@ -127,37 +127,39 @@ TEST(TraceFile, GoesOnWhereItStopped) {
   const TemporaryFile place("");
   const std::string key(64, 'k');
   {
-    auto file = TraceFile::Open(place.path(), key, kShape, 10);
+    auto file = TraceFile::Open(place.path(), key, kShape.record_floats(), 10);
     ASSERT_TRUE(file.ok()) << file.status();
-    EXPECT_EQ(file->TakeTraces().prompts(), 0u);
+    EXPECT_TRUE(file->TakeRecords().empty());
     ASSERT_TRUE(file->Append(Record(1)).ok());
     ASSERT_TRUE(file->Append(Record(2)).ok());
   }
   std::filesystem::resize_file(place.path(), std::filesystem::file_size(place.path()) - 3);
   {
-    auto file = TraceFile::Open(place.path(), key, kShape, 10);
+    auto file = TraceFile::Open(place.path(), key, kShape.record_floats(), 10);
     ASSERT_TRUE(file.ok()) << file.status();
-    EXPECT_EQ(file->TakeTraces().values, Record(1));  // the second was cut short
+    EXPECT_EQ(file->TakeRecords(), Record(1));  // the second was cut short
     ASSERT_TRUE(file->Append(Record(3)).ok());
   }
-  auto file = TraceFile::Open(place.path(), key, kShape, 10);
+  auto file = TraceFile::Open(place.path(), key, kShape.record_floats(), 10);
   ASSERT_TRUE(file.ok()) << file.status();
-  const Traces traces = file->TakeTraces();
+  const Traces traces{kShape, file->TakeRecords()};
   ASSERT_EQ(traces.prompts(), 2u);
   EXPECT_EQ(traces.Full(1)[0], 3);
 }
 
 TEST(TraceFile, StartsOverForAnotherKey) {
   const TemporaryFile place("");
-  ASSERT_TRUE(
-      TraceFile::Open(place.path(), std::string(64, 'a'), kShape, 10)->Append(Record(1)).ok());
-  auto file = TraceFile::Open(place.path(), std::string(64, 'b'), kShape, 10);
+  ASSERT_TRUE(TraceFile::Open(place.path(), std::string(64, 'a'), kShape.record_floats(), 10)
+                  ->Append(Record(1))
+                  .ok());
+  auto file = TraceFile::Open(place.path(), std::string(64, 'b'), kShape.record_floats(), 10);
   ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_EQ(file->TakeTraces().prompts(), 0u);
+  EXPECT_TRUE(file->TakeRecords().empty());
 }
 
 TEST(TraceFile, SaysWhereItCannotWrite) {
-  const auto file = TraceFile::Open("/nonexistent/x", std::string(64, 'a'), kShape, 10);
+  const auto file =
+      TraceFile::Open("/nonexistent/x", std::string(64, 'a'), kShape.record_floats(), 10);
   EXPECT_EQ(file.status().code(), absl::StatusCode::kUnavailable);
 }
 

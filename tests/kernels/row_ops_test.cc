@@ -131,6 +131,14 @@ TEST_P(RowOpsTest, GatherRowsPicksRows) {
   EXPECT_EQ(out.Read(), (std::vector<float>{6, 7, 0, 1, 6, 7}));
 }
 
+TEST_P(RowOpsTest, CopyRowsLeavesTheOthers) {
+  const std::vector<int32_t> from = {3, 0};
+  const std::vector<int32_t> to = {0, 2};
+  const DeviceTensor out = Upload(3, 2, {90, 91, 92, 93, 94, 95});
+  backend().CopyRows(Upload(4, 2, {0, 1, 2, 3, 4, 5, 6, 7}).view(), from, to, out.view());
+  EXPECT_EQ(out.Read(), (std::vector<float>{6, 7, 92, 93, 0, 1}));
+}
+
 TEST_P(RowOpsTest, GatherRowsCompactsInPlace) {
   const DeviceTensor x = Upload(4, 2, {0, 1, 2, 3, 4, 5, 6, 7});
   const std::vector<int32_t> rows = {0, 2, 3};

@@ -48,6 +48,7 @@ class MemoryOnlyBackend final : public Backend {
   void StartSelfAttention(Tensor, const HeadLayout&, StartView, Tensor) override {}
   void SiluMul(Tensor, Tensor) override {}
   void GatherRows(Tensor, std::span<const int32_t>, Tensor) override {}
+  void CopyRows(Tensor, std::span<const int32_t>, std::span<const int32_t>, Tensor) override {}
   void ParallelFor(int64_t, const std::function<void(int64_t)>&) override {}
 
  private:

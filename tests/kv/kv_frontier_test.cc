@@ -12,24 +12,25 @@ TEST(KvFrontierTest, StartsEmpty) {
   EXPECT_EQ(frontier.complete(), 0);
 }
 
-TEST(KvFrontierTest, CommitGrowsOneStage) {
-  KvFrontier frontier(2);
-  frontier.Commit(/*stage=*/0, 5);
+TEST(KvFrontierTest, FillGrowsTheUpperStagesOnly) {
+  KvFrontier frontier(3);
+  frontier.Fill(/*depth=*/2, /*end=*/5);
   EXPECT_EQ(frontier.filled(0), 5);
-  EXPECT_EQ(frontier.filled(1), 0);
+  EXPECT_EQ(frontier.filled(1), 5);
+  EXPECT_EQ(frontier.filled(2), 0);
 }
 
 TEST(KvFrontierTest, CompleteIsTheDeepestStages) {
   KvFrontier frontier(2);
-  frontier.Commit(0, 5);
-  frontier.Commit(1, 3);
+  frontier.Fill(2, 3);
+  frontier.Fill(1, 5);
   EXPECT_EQ(frontier.complete(), 3);
 }
 
 TEST(KvFrontierTest, TruncateShortensOnlyTheLongerStages) {
   KvFrontier frontier(2);
-  frontier.Commit(0, 5);
-  frontier.Commit(1, 2);
+  frontier.Fill(2, 2);
+  frontier.Fill(1, 5);
   frontier.Truncate(3);
   EXPECT_EQ(frontier.filled(0), 3);
   EXPECT_EQ(frontier.filled(1), 2);

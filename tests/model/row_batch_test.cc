@@ -48,14 +48,5 @@ TEST(RowBatchTest, KeepMayDropEverySpadeRowOrEverything) {
   EXPECT_EQ(batch.rows(), 0);
 }
 
-TEST(RowBatchTest, AppendSpadeCopiesTheRowToTheEnd) {
-  RowBatch batch = MakeBatch();
-  batch.AppendSpade(3, 9);
-  EXPECT_EQ(batch.spade_rows, 2);
-  EXPECT_EQ(batch.ids.back(), 13);
-  EXPECT_EQ(batch.positions.back(), 9);
-  EXPECT_EQ(batch.paged_rows(), 4);
-}
-
 }  // namespace
 }  // namespace spade::testing

@@ -57,8 +57,10 @@ class SpadeRowsTest : public ::testing::TestWithParam<const char*> {
     RowBatch& batch = runner.batch();
     model_->Begin(batch);
     for (int32_t s = 0; s <= stage; ++s) model_->RunStage(s, batch, runner.kv());
-    const int32_t last[] = {static_cast<int32_t>(ids.size()) - 1};
-    model_->MoveToSpade(batch, {}, last, std::span(&position, 1));
+    Regrouping regrouping;
+    regrouping.Begin(batch);
+    regrouping.BecomeSpade(static_cast<int32_t>(ids.size()) - 1, position);
+    model_->Regroup(regrouping, batch, Tensor{});
     for (int32_t s = stage + 1; s < model_->num_stages(); ++s) {
       model_->RunStage(s, batch, runner.kv());
     }
@@ -122,19 +124,19 @@ TEST_P(SpadeRowsTest, RideBesidePagedRowsWithoutChangingEither) {
   model_->Begin(batch);
   model_->RunStage(0, batch, runner.kv());
   // a leaves after stage 0, its position kept; b and c go on.
-  std::vector<int32_t> keep(30);
-  std::iota(keep.begin(), keep.end(), 20);
-  const int32_t a_row[] = {19};
-  const int32_t a_position[] = {19};
-  model_->MoveToSpade(batch, keep, a_row, a_position);
+  Regrouping regrouping;
+  regrouping.Begin(batch);
+  for (int32_t row = 20; row < 50; ++row) regrouping.Stay(row);
+  regrouping.BecomeSpade(19, 19);
+  model_->Regroup(regrouping, batch, Tensor{});
   EXPECT_EQ(batch.spade_rows, 1);
   model_->RunStage(1, batch, runner.kv());
   // c leaves after stage 1, its position reset; it joins a behind b's rows.
-  keep.resize(13);
-  std::iota(keep.begin(), keep.end(), 0);
-  const int32_t c_row[] = {29};
-  const int32_t c_position[] = {1};
-  model_->MoveToSpade(batch, keep, c_row, c_position);
+  regrouping.Begin(batch);
+  for (int32_t row = 0; row < 13; ++row) regrouping.Stay(row);
+  regrouping.Stay(30);
+  regrouping.BecomeSpade(29, 1);
+  model_->Regroup(regrouping, batch, Tensor{});
   EXPECT_EQ(batch.spade_rows, 2);
   model_->RunStage(2, batch, runner.kv());
   EXPECT_EQ(runner.LogitsOfAllRows(), (std::vector<std::vector<float>>{b_alone, a_alone, c_alone}));
@@ -151,11 +153,14 @@ TEST_P(SpadeRowsTest, SpadeRowsThatLeaveChangeNoOther) {
   RowBatch& batch = runner.batch();
   model_->Begin(batch);
   model_->RunStage(0, batch, runner.kv());
-  const int32_t rows[] = {10, 22};
-  const int32_t positions[] = {10, 11};
-  model_->MoveToSpade(batch, {}, rows, positions);
-  const int32_t second[] = {1};
-  model_->Keep(batch, second);
+  Regrouping regrouping;
+  regrouping.Begin(batch);
+  regrouping.BecomeSpade(10, 10);
+  regrouping.BecomeSpade(22, 11);
+  model_->Regroup(regrouping, batch, Tensor{});
+  regrouping.Begin(batch);
+  regrouping.Stay(1);
+  model_->Regroup(regrouping, batch, Tensor{});
   model_->RunStage(1, batch, runner.kv());
   model_->RunStage(2, batch, runner.kv());
   EXPECT_EQ(runner.LogitsOfAllRows(), (std::vector<std::vector<float>>{b_alone}));

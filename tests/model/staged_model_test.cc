@@ -152,10 +152,51 @@ TEST_P(StagedModelTest, RowsKeptBetweenStagesAreUnchanged) {
   RowBatch& batch = runner.batch();
   model->Begin(batch);
   model->RunStage(0, batch, runner.kv());
-  std::vector<int32_t> keep;
-  for (int32_t row = 20; row < 29; ++row) keep.push_back(row);
-  model->Keep(batch, keep);
+  Regrouping regrouping;
+  regrouping.Begin(batch);
+  for (int32_t row = 20; row < 29; ++row) regrouping.Stay(row);
+  model->Regroup(regrouping, batch, Tensor{});
   model->RunStage(1, batch, runner.kv());
+  EXPECT_EQ(runner.LogitsOfAllRows(), expected);
+}
+
+// Rows parked at a boundary that join a later climb there, before a deeper row of their sequence,
+// give the bits of a climb without interruption.
+TEST_P(StagedModelTest, ParkedRowsJoinALaterClimb) {
+  const auto model = Load({.weight_dtype = DType::kF32, .exit_layers = {2}});
+  const auto a = MakeIds(9, 1);
+  const auto b = MakeIds(5, 2);
+  ModelRunner alone(backend_.get(), model.get());
+  const Rows expected_a = alone.Prefill(0, 0, a);
+  const Rows expected_b = alone.Prefill(1, 0, b);
+
+  const Buffer memory = *backend_->Allocate(8 * 64 * sizeof(float));
+  const Tensor parking{memory.data(), 8, 64, DType::kF32};
+  ModelRunner runner(backend_.get(), model.get());
+  runner.Prefill(0, 0, std::span(a).first(6));
+  runner.Add(0, 6, std::span(a).subspan(6, 2), Outputs::kAll);
+  model->Begin(runner.batch());
+  model->RunStage(0, runner.batch(), runner.kv());
+  const int32_t rows[] = {0, 1};
+  const int32_t slots[] = {5, 2};
+  model->Park(rows, slots, parking);
+  runner.batch().Clear();
+
+  runner.Add(1, 0, b, Outputs::kAll);
+  runner.Add(0, 8, std::span(a).last(1), Outputs::kAll);
+  RowBatch& batch = runner.batch();
+  model->Begin(batch);
+  model->RunStage(0, batch, runner.kv());
+  Regrouping regrouping;
+  regrouping.Begin(batch);
+  for (int32_t row = 0; row < 5; ++row) regrouping.Stay(row);
+  regrouping.Join({a[6], 6, 5}, batch.sequences[5], /*wants_output=*/true);
+  regrouping.Join({a[7], 7, 2}, batch.sequences[5], /*wants_output=*/true);
+  regrouping.Stay(5);
+  model->Regroup(regrouping, batch, parking);
+  model->RunStage(1, batch, runner.kv());
+  Rows expected = expected_b;
+  expected.insert(expected.end(), expected_a.end() - 3, expected_a.end());
   EXPECT_EQ(runner.LogitsOfAllRows(), expected);
 }
 

@@ -107,8 +107,8 @@ TEST(CreateTest, CalibrationsOfSomethingElse) {
               "tokenizer");
   ExpectNames(CreateWith([](Calibration& c) { c.weight_dtype = "f32"; }), "dtype");
   ExpectNames(CreateWith([](Calibration& c) { c.hidden_size = 64; }), "hidden size");
-  ExpectNames(CreateWith([](Calibration& c) { c.exits[0].layer = 12; }), "exit layer");
-  ExpectNames(CreateWith([](Calibration& c) { c.label_ids[0] = 4096; }), "label");
+  ExpectNames(CreateWith([](Calibration& c) { c.exits[0].layer = 12; }), "exit after layer");
+  ExpectNames(CreateWith([](Calibration& c) { c.label_ids[0] = 4096; }), "token id 4096");
 }
 
 }  // namespace

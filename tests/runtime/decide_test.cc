@@ -6,14 +6,12 @@
 #include <numeric>
 #include <random>
 
-#include "tests/runtime/engine_fixture.h"
+#include "tests/runtime/exit_fixture.h"
 #include "tests/testing/model_runner.h"
-#include "tests/testing/temp_dir.h"
 
 namespace spade::testing {
 namespace {
 
-constexpr int32_t kHidden = 192;
 constexpr int32_t kLayers = 12;
 const std::vector<TokenId> kLabels = {300, 17, 2048, 999};
 
@@ -35,38 +33,11 @@ std::vector<DecisionCollector::Answer> DecideToEnd(Engine& engine, DecideRequest
   return sink->answers();
 }
 
-// Heads with weights of chance at two exits: some decisions leave at either, some at none.
-Calibration HandMade(SpadePosition position) {
-  static const std::string model_sha256 = Checkpoint::Open(TicketsModel())->Sha256();
-  static const std::string tokenizer_sha256 = MakeEngine(SmallOptions())->tokenizer().sha256();
-  Calibration calibration;
-  calibration.model_sha256 = model_sha256;
-  calibration.tokenizer_sha256 = tokenizer_sha256;
-  calibration.weight_dtype = "bf16";
-  calibration.position = position;
-  calibration.label_ids = {999, 300, 17, 2048};  // another order than the requests'
-  calibration.label_texts = {"a", "b", "c", "d"};
-  calibration.hidden_size = kHidden;
-  std::mt19937 random(5);
-  std::normal_distribution<float> normal(0, 0.06f);
-  for (const int32_t layer : {4, 8}) {
-    ExitHead head;
-    head.layer = layer;
-    head.weight.resize(4 * kHidden);
-    for (float& weight : head.weight) weight = normal(random);
-    head.bias.assign(4, 0.0f);
-    calibration.exits.push_back(std::move(head));
-  }
-  calibration.certificates = {{0.01, {0.0f, 0.6f}, {0, 10}, {0, 0}, 10, 0.1},
-                              {0.05, {0.9f, 1.0f}, {10, 10}, {0, 0}, 10, 0.2}};
-  return calibration;
-}
-
 class DecideTest : public ::testing::TestWithParam<SpadePosition> {
  protected:
   // An engine with the hand-made calibration.
   TestEngine MakeExiting(int32_t max_rows = 512) {
-    calibration_ = HandMade(GetParam());
+    calibration_ = HandMadeCalibration(GetParam());
     EngineOptions options = SmallOptions();
     options.max_rows = max_rows;
     options.calibrations = {dir_.File("hand.safetensors")};
@@ -99,7 +70,10 @@ class DecideTest : public ::testing::TestWithParam<SpadePosition> {
         reference.exit_layer = model_->stage(stage).last;
         const auto last = static_cast<int32_t>(prompt.size()) - 1;
         const int32_t position = GetParam() == SpadePosition::kReset ? 1 : last;
-        model_->MoveToSpade(batch, {}, std::vector<int32_t>{last}, std::vector<int32_t>{position});
+        Regrouping regrouping;
+        regrouping.Begin(batch);
+        regrouping.BecomeSpade(last, position);
+        model_->Regroup(regrouping, batch, Tensor{});
       }
     }
     const float* logits = model_->LogitsOf(std::vector<int32_t>{0}, kLabels);
@@ -110,7 +84,7 @@ class DecideTest : public ::testing::TestWithParam<SpadePosition> {
   float Entropy(const RowBatch& batch, int32_t stage) const {
     const float* row = model_->hidden().F32Row(batch.rows() - 1);
     std::vector<float> probabilities(4);
-    return calibration_.exits[static_cast<size_t>(stage)].Entropy({row, kHidden}, probabilities);
+    return calibration_.exits[static_cast<size_t>(stage)].Entropy({row, 192}, probabilities);
   }
 
   static std::vector<float> Softmax(const std::vector<float>& logits) {
@@ -276,6 +250,18 @@ TEST_P(DecideTest, SavingIsCountedAgainstExact) {
   }
   EXPECT_EQ(MetricValue(*engine.registry, "spade_decisions_total", {{"mode", "FAST"}}), 40);
   EXPECT_GT(MetricValue(*engine.registry, "spade_layer_rows_saved_total"), 0);
+}
+
+TEST_P(DecideTest, FirstAnswerCountsAsFirstToken) {
+  const TestEngine engine = MakeExiting();
+  for (int i = 0; i < 5; ++i) {
+    DecideToEnd(*engine, MakeDecision(20 + i, 70u + i, ExitMode::kVerified));
+  }
+  const prometheus::Registry& registry = *engine.registry;
+  EXPECT_EQ(MetricValue(registry, "spade_time_to_first_token_seconds"), 5);
+  EXPECT_EQ(MetricValue(registry, "spade_request_prefill_time_seconds"), 5);
+  EXPECT_EQ(MetricValue(registry, "spade_sequences_finished_total", {{"finished_reason", "stop"}}),
+            5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Positions, DecideTest,

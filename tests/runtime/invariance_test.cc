@@ -89,8 +89,14 @@ TEST(InvarianceTest, PromptsInChunks) {
 
 TEST(InvarianceTest, AfterPreemption) {
   const TestEngine engine = MakeEngine(SmallOptions(/*kv_blocks=*/18));
-  ExpectSameBits(Expected(), RunAll(*engine, 24));
-  EXPECT_GT(MetricValue(*engine.registry, "spade_preemptions_total"), 0);
+  const auto num_preemptions = [&] {
+    return MetricValue(*engine.registry, "spade_preemptions_total");
+  };
+  // How many run at once, and so whether one is preempted, is up to the threads' timing.
+  for (int round = 0; round < 50 && num_preemptions() == 0; ++round) {
+    ExpectSameBits(Expected(), RunAll(*engine, 24));
+  }
+  EXPECT_GT(num_preemptions(), 0);
   EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
 }
 

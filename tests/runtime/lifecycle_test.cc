@@ -233,6 +233,28 @@ TEST(MetricsTest, CountTokensAndRequests) {
   EXPECT_EQ(MetricValue(registry, "spade_requests_total", {{"model_name", "other"}}), 0);
 }
 
+TEST(MetricsTest, EverySequenceFinishesForOneReason) {
+  const TestEngine engine = MakeEngine(SmallOptions());
+  GenerateRequest request = MakeRequest(MakePrompt(9, 1), 4);
+  request.num_sequences = 3;
+  RunToEnd(*engine, std::move(request));
+  Running cancelled = Submit(*engine, LongRequest(2));
+  engine->Cancel(cancelled.handle);
+  EXPECT_EQ(CodeOf(*cancelled.sink), absl::StatusCode::kCancelled);
+  engine->Drain(milliseconds(10000));
+  const prometheus::Registry& registry = *engine.registry;
+  const auto finished = [&](const std::string& reason) {
+    return MetricValue(registry, "spade_sequences_finished_total", {{"finished_reason", reason}});
+  };
+  EXPECT_EQ(finished("length"), 3);
+  EXPECT_EQ(finished("abort"), 1);
+  EXPECT_EQ(finished("stop") + finished("error"), 0);
+  EXPECT_EQ(MetricValue(registry, "spade_request_generation_tokens"), 3);
+  EXPECT_EQ(MetricValue(registry, "spade_request_max_num_generation_tokens"), 1);
+  EXPECT_EQ(MetricValue(registry, "spade_request_time_per_output_token_seconds"), 3);
+  EXPECT_EQ(MetricValue(registry, "spade_request_decode_time_seconds"), 3);
+}
+
 // Several threads submit; requests are cancelled, expire, are preempted or finish.
 TEST(StressTest, EveryRequestEndsOnceAndNothingLeaks) {
   const TestEngine engine = MakeEngine(SmallOptions(/*kv_blocks=*/24));

@@ -33,6 +33,7 @@ class LifecycleTest : public ServerTest {
     return Check("") == HealthCheckResponse::NOT_SERVING &&
            Check(kServiceName) == HealthCheckResponse::NOT_SERVING;
   }
+  bool IsLive() { return Check("liveness") == HealthCheckResponse::SERVING; }
   grpc::Status GetModel() {
     const auto context = Context();
     v1::GetModelResponse response;
@@ -43,6 +44,7 @@ class LifecycleTest : public ServerTest {
 TEST_F(LifecycleTest, UnavailableAndNotServingUntilTheModelIsLoaded) {
   Listen();
   EXPECT_TRUE(IsNotServing());
+  EXPECT_TRUE(IsLive()) << "loading is no reason to restart";
   EXPECT_EQ(GetModel().error_code(), grpc::StatusCode::UNAVAILABLE);
   const auto context = Context();
   v1::GenerateResponse response;
@@ -82,8 +84,13 @@ TEST_F(LifecycleTest, StalledEngineIsNotServingUntilItMovesAgain) {
   const auto context = Context();
   const auto reader = stub().Generate(context.get(), Generation(1));
   EXPECT_TRUE(Eventually([&] { return IsNotServing(); }));
+  EXPECT_FALSE(IsLive());
+  EXPECT_EQ(Metric("spade_serving"), 0);
+  EXPECT_GT(Metric("spade_engine_heartbeat_age_seconds"), 0.1);
   engine().Resume();
   EXPECT_TRUE(Eventually([&] { return IsServing(); }));
+  EXPECT_TRUE(IsLive());
+  EXPECT_EQ(Metric("spade_serving"), 1);
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
   }
@@ -98,6 +105,7 @@ TEST_F(LifecycleTest, DrainingFinishesRunningStreamsAndRefusesNewOnes) {
   ASSERT_TRUE(reader->Read(&response));
   std::thread drain([&] { EXPECT_EQ(server().Drain(), 0); });
   ASSERT_TRUE(Eventually([&] { return IsNotServing(); }));
+  EXPECT_TRUE(IsLive()) << "draining is no reason to kill";
   const auto second = Context();
   const auto refused = stub().Generate(second.get(), Generation(1));
   v1::GenerateResponse unused;

@@ -50,7 +50,7 @@ double ServerTest::Metric(const std::string& name, const std::string& method,
         if (label.name == "grpc_method") matches = matches && label.value == method;
         if (label.name == "grpc_code") matches = matches && label.value == code;
       }
-      if (matches) return metric.counter.value;
+      if (matches) return metric.counter.value + metric.gauge.value;
     }
   }
   return 0;

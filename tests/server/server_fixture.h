@@ -37,8 +37,9 @@ class ServerTest : public ::testing::Test {
   v1::InferenceService::Stub& stub() { return *stub_; }
   grpc::health::v1::Health::Stub& health() { return *health_; }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
-  // Value of one series of the registry; 0 if there is none.
-  double Metric(const std::string& name, const std::string& method, const std::string& code);
+  // Value of one series of the registry; 0 if there is none. `method` and `code` are those of RPCs.
+  double Metric(const std::string& name, const std::string& method = "",
+                const std::string& code = "");
   // A context that ends a hung test.
   static std::unique_ptr<grpc::ClientContext> Context();
 

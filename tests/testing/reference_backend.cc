@@ -127,6 +127,8 @@ class ReferenceBackend final : public Backend {
                           Tensor out) override;
   void SiluMul(Tensor gate_up, Tensor out) override;
   void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
+  void CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
+                Tensor out) override;
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override {
     for (int64_t i = 0; i < count; ++i) fn(i);
   }
@@ -322,6 +324,12 @@ void ReferenceBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tenso
     std::memmove(out.F32Row(static_cast<int64_t>(i)), x.F32Row(rows[i]),
                  static_cast<size_t>(x.cols) * sizeof(float));
   }
+}
+
+void ReferenceBackend::CopyRows(Tensor x, std::span<const int32_t> from,
+                                std::span<const int32_t> to, Tensor out) {
+  for (size_t i = 0; i < from.size(); ++i)
+    std::copy_n(x.F32Row(from[i]), x.cols, out.F32Row(to[i]));
 }
 
 }  // namespace

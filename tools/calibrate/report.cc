@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
-#include "engine/exit/binomial.h"
+#include "tools/calibrate/certificate_text.h"
 
 namespace spade {
 namespace {
@@ -29,25 +29,6 @@ std::string FormatLayers(const CalibrateResult& result) {
   return text;
 }
 
-std::string FormatCertificate(const Certificate& certificate, const Calibration& calibration) {
-  int64_t exited = 0;
-  for (const int64_t count : certificate.exited) exited += count;
-  std::string text =
-      absl::StrFormat("mismatch <= %.2f%%: %.1f%% of prompts leave, %.2f%% of compute saved\n",
-                      100 * certificate.max_mismatch,
-                      100 * double(exited) / double(certificate.prompts), 100 * certificate.saving);
-  for (size_t e = 0; e < calibration.exits.size(); ++e) {
-    if (certificate.thresholds[e] <= 0) continue;
-    absl::StrAppendFormat(
-        &text, "  layer %3d  entropy < %.4f  left %6d  mismatched %4d  upper bound %.3f%%\n",
-        calibration.exits[e].layer, certificate.thresholds[e], certificate.exited[e],
-        certificate.mismatched[e],
-        100 * FailureRateUpperBound(double(certificate.mismatched[e]),
-                                    double(certificate.exited[e]), 0.95));
-  }
-  return text;
-}
-
 }  // namespace
 
 std::string FormatResult(const CalibrateResult& result) {
@@ -59,8 +40,10 @@ std::string FormatResult(const CalibrateResult& result) {
       result.fit_prompts, result.validation_prompts, result.certification_prompts,
       calibration.position == SpadePosition::kKept ? "kept" : "reset", result.costs.check);
   text += FormatLayers(result) + "\n";
+  std::vector<int32_t> layers;
+  for (const ExitHead& exit : calibration.exits) layers.push_back(exit.layer);
   for (const Certificate& certificate : calibration.certificates) {
-    text += FormatCertificate(certificate, calibration);
+    text += FormatCertificate(certificate, layers, "prompts");
   }
   if (calibration.certificates.empty()) {
     text += "No bound could be certified: FAST requests will be refused. More prompts may help.\n";

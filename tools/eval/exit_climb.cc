@@ -9,17 +9,13 @@
 namespace spade {
 namespace {
 
-// Rows of a batch whose prompts leave at one exit, and those that stay.
-struct Departure {
-  std::vector<int32_t> keep;
-  std::vector<int32_t> leave;      // answer rows
-  std::vector<int32_t> positions;  // of the answer rows, as SPADE rows
-  std::vector<int32_t> prompts;    // of the answer rows
-};
-
-Departure FindDeparture(LoadedModel& loaded, const RowBatch& batch, const ExitHead& head,
-                        float threshold, SpadePosition position) {
-  Departure departure;
+// Regroups the rows for prompts that leave at one exit; returns these prompts.
+std::vector<int32_t> FindDeparture(LoadedModel& loaded, const RowBatch& batch, const ExitHead& head,
+                                   float threshold, SpadePosition position,
+                                   Regrouping& regrouping) {
+  std::vector<int32_t> leaving_rows;
+  std::vector<int32_t> leaving_prompts;
+  regrouping.Begin(batch);
   const auto hidden_size = static_cast<size_t>(loaded.model().config().hidden_size);
   const float* hidden = loaded.backend().HostView(loaded.model().hidden());
   std::vector<float> probabilities(head.bias.size());
@@ -30,15 +26,19 @@ Departure FindDeparture(LoadedModel& loaded, const RowBatch& batch, const ExitHe
     if (batch.wants_output[r] == 0) continue;
     const std::span<const float> state(hidden + r * hidden_size, hidden_size);
     if (head.Entropy(state, probabilities) < threshold) {
-      departure.leave.push_back(row);
-      departure.positions.push_back(position == SpadePosition::kKept ? batch.positions[r] : 1);
-      departure.prompts.push_back(batch.sequences[r]);
+      leaving_rows.push_back(row);
+      leaving_prompts.push_back(batch.sequences[r]);
     } else {
-      for (int32_t kept = first; kept <= row; ++kept) departure.keep.push_back(kept);
+      for (int32_t kept = first; kept <= row; ++kept) regrouping.Stay(kept);
     }
     first = row + 1;
   }
-  return departure;
+  for (int32_t row = rows; row < batch.rows(); ++row) regrouping.Stay(row);
+  for (const int32_t row : leaving_rows) {
+    const int32_t own = batch.positions[static_cast<size_t>(row)];
+    regrouping.BecomeSpade(row, position == SpadePosition::kKept ? own : 1);
+  }
+  return leaving_prompts;
 }
 
 }  // namespace
@@ -54,6 +54,7 @@ ClimbResult Climb(LoadedModel& loaded, std::span<const Prompt> prompts,
   result.answers.resize(prompts.size());
   result.exit_layers.assign(prompts.size(), model.config().num_layers);
   std::vector<int32_t> spade_prompts;  // of the SPADE rows, in order
+  Regrouping regrouping;
   model.Begin(batch);
   for (int32_t stage = 0; stage < model.num_stages(); ++stage) {
     model.RunStage(stage, batch, loaded.kv().views());
@@ -61,11 +62,11 @@ ClimbResult Climb(LoadedModel& loaded, std::span<const Prompt> prompts,
     if (certificate == nullptr || exit >= calibration.exits.size()) continue;
     if (certificate->thresholds[exit] <= 0 || batch.paged_rows() == 0) continue;
     const ExitHead& head = calibration.exits[exit];
-    const Departure departure =
-        FindDeparture(loaded, batch, head, certificate->thresholds[exit], calibration.position);
-    if (departure.leave.empty()) continue;
-    model.MoveToSpade(batch, departure.keep, departure.leave, departure.positions);
-    for (const int32_t prompt : departure.prompts) {
+    const std::vector<int32_t> leaving = FindDeparture(
+        loaded, batch, head, certificate->thresholds[exit], calibration.position, regrouping);
+    if (leaving.empty()) continue;
+    model.Regroup(regrouping, batch, Tensor{});
+    for (const int32_t prompt : leaving) {
       spade_prompts.push_back(prompt);
       result.exit_layers[static_cast<size_t>(prompt)] = head.layer;
     }

@@ -43,8 +43,8 @@ absl::StatusOr<Collected> CollectTraces(const ModelFolder& folder, const PromptS
   if (!options.partial_path.empty()) {
     SPADE_ASSIGN_OR_RETURN(TraceFile opened,
                            TraceFile::Open(options.partial_path, KeyOf(folder, prompts, options),
-                                           tracer.shape(), all.size()));
-    collected.traces = opened.TakeTraces();
+                                           tracer.shape().record_floats(), all.size()));
+    collected.traces.values = opened.TakeRecords();
     file.emplace(std::move(opened));
   }
   size_t done = collected.traces.prompts();

@@ -63,11 +63,12 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   return loaded;
 }
 
-RowBatch LoadedModel::BatchOf(const std::vector<const std::vector<TokenId>*>& prompts) const {
+RowBatch LoadedModel::BatchOf(const std::vector<const std::vector<TokenId>*>& prompts,
+                              int32_t more) const {
   RowBatch batch;
   for (const std::vector<TokenId>* prompt : prompts) {
     batch.table_stride =
-        std::max(batch.table_stride, BlocksFor(static_cast<int64_t>(prompt->size())));
+        std::max(batch.table_stride, BlocksFor(static_cast<int64_t>(prompt->size()) + more));
   }
   int32_t next_block = 0;
   for (size_t p = 0; p < prompts.size(); ++p) {
@@ -78,7 +79,7 @@ RowBatch LoadedModel::BatchOf(const std::vector<const std::vector<TokenId>*>& pr
       batch.sequences.push_back(static_cast<int32_t>(p));
       batch.wants_output.push_back(row + 1 == ids.size());
     }
-    const int32_t blocks = BlocksFor(static_cast<int64_t>(ids.size()));
+    const int32_t blocks = BlocksFor(static_cast<int64_t>(ids.size()) + more);
     for (int32_t b = 0; b < batch.table_stride; ++b) {
       batch.block_tables.push_back(b < blocks ? next_block + b : 0);
     }

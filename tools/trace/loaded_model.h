@@ -43,9 +43,9 @@ class LoadedModel {
   const KvCache& kv() const { return *kv_; }
   int64_t max_rows() const { return max_rows_; }
 
-  // The batch of whole prompts, each from position 0; at most max_rows() rows. Blocks are numbered
-  // afresh in every batch.
-  RowBatch BatchOf(const std::vector<const std::vector<TokenId>*>& prompts) const;
+  // The batch of whole prompts, each from position 0, with room for `more` positions behind it; at
+  // most max_rows() rows, room included. Blocks are numbered afresh in every batch.
+  RowBatch BatchOf(const std::vector<const std::vector<TokenId>*>& prompts, int32_t more = 0) const;
 
  private:
   LoadedModel() = default;

@@ -115,15 +115,15 @@ absl::StatusOr<PromptSet> LoadPrompts(const PromptOptions& options, const Tokeni
   SPADE_ASSIGN_OR_RETURN(const std::vector<Line> lines, ParseLines(options, text));
   PromptSet set;
   set.data_sha256 = Sha256Hex(text);
-  SPADE_RETURN_IF_ERROR(ResolveLabels(options, lines, tokenizer, set));
+  if (options.labelled) SPADE_RETURN_IF_ERROR(ResolveLabels(options, lines, tokenizer, set));
   for (const Line& line : lines) {
     absl::StatusOr<std::vector<TokenId>> ids =
         tokenizer.Encode(line.prompt, /*add_special_tokens=*/true);
     if (!ids.ok()) return LineError(options, line.number, std::string(ids.status().message()));
     if (!config.bos_id || ids->empty() || ids->front() != *config.bos_id) {
       return LineError(options, line.number,
-                       "the prompt does not begin with the model's start token, which the SPADE "
-                       "pass needs");
+                       "the prompt does not begin with the model's start token, which early exit "
+                       "needs");
     }
     if (static_cast<int64_t>(ids->size()) > config.max_context) {
       ++set.skipped;
@@ -131,12 +131,12 @@ absl::StatusOr<PromptSet> LoadPrompts(const PromptOptions& options, const Tokeni
     }
     SPADE_ASSIGN_OR_RETURN(const Part part, PartOf(options, line));
     const auto label = std::ranges::find(set.label_texts, line.label);
-    if (!line.label.empty() && label == set.label_texts.end()) {
+    if (options.labelled && !line.label.empty() && label == set.label_texts.end()) {
       return LineError(options, line.number,
                        absl::StrCat("label '", line.label, "' is not one of --labels"));
     }
     const int32_t index =
-        line.label.empty() ? -1 : static_cast<int32_t>(label - set.label_texts.begin());
+        label == set.label_texts.end() ? -1 : static_cast<int32_t>(label - set.label_texts.begin());
     set.prompts.push_back({*std::move(ids), index, line.messages, part});
   }
   if (set.prompts.empty()) {

@@ -31,6 +31,7 @@ struct PromptSet {
 
 struct PromptOptions {
   std::string path;                 // one JSON object a line: "prompt", and optionally "label"
+  bool labelled = true;             // false: labels are neither needed nor read
   std::vector<std::string> labels;  // empty: the distinct labels of the file, in order
   uint64_t seed = 1;                // of the split
   double fit_share = 0.4;

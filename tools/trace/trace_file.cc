@@ -67,14 +67,14 @@ std::vector<float> ReadRecords(int descriptor, const std::string& key, size_t re
 }  // namespace
 
 absl::StatusOr<TraceFile> TraceFile::Open(const std::string& path, const std::string& key,
-                                          const TraceShape& shape, size_t most_prompts) {
+                                          int64_t record_floats, size_t most_records) {
   SPADE_CHECK(key.size() == kKeyBytes);
   const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor < 0) return FileError(path, "open");
-  const size_t record_bytes = static_cast<size_t>(shape.record_floats()) * sizeof(float);
-  Traces traces{shape, ReadRecords(descriptor, key, record_bytes, most_prompts)};
-  const size_t kept = traces.values.size() * sizeof(float);
-  TraceFile file(path, descriptor, std::move(traces));
+  const size_t record_bytes = static_cast<size_t>(record_floats) * sizeof(float);
+  std::vector<float> records = ReadRecords(descriptor, key, record_bytes, most_records);
+  const size_t kept = records.size() * sizeof(float);
+  TraceFile file(path, descriptor, std::move(records));
   if (kept == 0) {
     if (ftruncate(descriptor, 0) != 0 || lseek(descriptor, 0, SEEK_SET) != 0 ||
         !WriteAll(descriptor, key.data(), key.size())) {
@@ -92,7 +92,7 @@ absl::StatusOr<TraceFile> TraceFile::Open(const std::string& path, const std::st
 TraceFile::TraceFile(TraceFile&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
-      traces_(std::move(other.traces_)) {}
+      records_(std::move(other.records_)) {}
 
 TraceFile::~TraceFile() {
   if (descriptor_ >= 0) close(descriptor_);

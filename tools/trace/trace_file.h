@@ -1,11 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "tools/trace/traces.h"
 
 namespace spade {
 
@@ -17,24 +18,24 @@ class TraceFile {
   // Opens `path` for appending, with the records it has if `key` is the file's; else starts over.
   // UNAVAILABLE where it cannot be written.
   static absl::StatusOr<TraceFile> Open(const std::string& path, const std::string& key,
-                                        const TraceShape& shape, size_t most_prompts);
+                                        int64_t record_floats, size_t most_records);
   TraceFile(TraceFile&& other) noexcept;
   TraceFile& operator=(TraceFile&&) = delete;
   TraceFile(const TraceFile&) = delete;
   ~TraceFile();
 
-  // The records that were there when it was opened.
-  Traces TakeTraces() { return std::move(traces_); }
+  // The records that were there when it was opened: (records, record_floats).
+  std::vector<float> TakeRecords() { return std::move(records_); }
   // `records`: whole records, handed to the operating system when this returns.
   absl::Status Append(std::span<const float> records);
 
  private:
-  TraceFile(std::string path, int descriptor, Traces traces)
-      : path_(std::move(path)), descriptor_(descriptor), traces_(std::move(traces)) {}
+  TraceFile(std::string path, int descriptor, std::vector<float> records)
+      : path_(std::move(path)), descriptor_(descriptor), records_(std::move(records)) {}
 
   std::string path_;
   int descriptor_;
-  Traces traces_;
+  std::vector<float> records_;
 };
 
 }  // namespace spade

@@ -1,0 +1,107 @@
+#include "engine/runtime/calibrations.h"
+
+#include <spdlog/spdlog.h>
+
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/status_macros.h"
+
+namespace spade {
+namespace {
+
+absl::Status CheckIdentity(const CalibrationIdentity& calibration, const ModelInfo& info,
+                           const Tokenizer& tokenizer) {
+  const auto mismatch = [](absl::string_view part, const auto& has, const auto& needs) {
+    return absl::FailedPreconditionError(absl::StrCat(part, " does not match: it was made for ",
+                                                      has, ", the engine runs ", needs,
+                                                      "; calibrate again with spade-calibrate"));
+  };
+  if (calibration.model_sha256 != info.model_sha256) {
+    return mismatch("the model's hash", calibration.model_sha256, info.model_sha256);
+  }
+  if (calibration.tokenizer_sha256 != tokenizer.sha256()) {
+    return mismatch("the tokenizer's hash", calibration.tokenizer_sha256, tokenizer.sha256());
+  }
+  if (calibration.weight_dtype != info.weight_dtype) {
+    return mismatch("the weight dtype", calibration.weight_dtype, info.weight_dtype);
+  }
+  if (calibration.hidden_size != info.config.hidden_size) {
+    return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);
+  }
+  return absl::OkStatus();
+}
+
+// `ids`: the calibration's labels or candidates.
+template <typename AnyKind>
+absl::Status CheckCalibration(const AnyKind& calibration, std::span<const TokenId> ids,
+                              const ModelInfo& info, const Tokenizer& tokenizer) {
+  SPADE_RETURN_IF_ERROR(CheckIdentity(calibration, info, tokenizer));
+  if (calibration.exits.back().layer >= info.config.num_layers) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("it has an exit after layer ", calibration.exits.back().layer,
+                     ", but the model has ", info.config.num_layers, " layers"));
+  }
+  for (const TokenId id : ids) {
+    if (id < 0 || id >= info.config.vocab_size) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "it has token id ", id, ", outside the vocabulary of ", info.config.vocab_size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddCalibration(Calibration calibration, const Tokenizer& tokenizer, ModelInfo* info) {
+  SPADE_RETURN_IF_ERROR(CheckCalibration(calibration, calibration.label_ids, *info, tokenizer));
+  spdlog::info("calibration loaded id={} labels={} exits={}", calibration.id,
+               calibration.label_ids.size(), calibration.exits.size());
+  info->calibrations.push_back(std::move(calibration));
+  return absl::OkStatus();
+}
+
+absl::Status AddCalibration(TokenCalibration calibration, const Tokenizer& tokenizer,
+                            ModelInfo* info) {
+  SPADE_RETURN_IF_ERROR(CheckCalibration(calibration, calibration.candidates, *info, tokenizer));
+  if (info->token_calibration) {
+    return absl::InvalidArgumentError(
+        "a calibration for generation was loaded already; name only one");
+  }
+  spdlog::info("calibration for generation loaded id={} candidates={} exits={}", calibration.id,
+               calibration.candidates.size(), calibration.exits.size());
+  info->token_calibration = std::move(calibration);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status LoadCalibrations(std::span<const std::string> paths, const Checkpoint& checkpoint,
+                              const Tokenizer& tokenizer, ModelInfo* info) {
+  if (paths.empty()) return absl::OkStatus();
+  info->model_sha256 = checkpoint.Sha256();
+  for (const std::string& path : paths) {
+    SPADE_ASSIGN_OR_RETURN(AnyCalibration any, LoadAnyCalibration(path));
+    const absl::Status status = std::visit(
+        [&](auto& calibration) { return AddCalibration(std::move(calibration), tokenizer, info); },
+        any);
+    if (!status.ok()) {
+      return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int32_t> ExitLayers(const ModelInfo& info) {
+  std::set<int32_t> layers;
+  for (const Calibration& calibration : info.calibrations) {
+    for (const ExitHead& exit : calibration.exits) layers.insert(exit.layer);
+  }
+  if (info.token_calibration) {
+    for (const TokenExit& exit : info.token_calibration->exits) layers.insert(exit.layer);
+  }
+  return {layers.begin(), layers.end()};
+}
+
+}  // namespace spade

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/model/checkpoint.h"
+#include "engine/runtime/engine.h"
+
+namespace spade {
+
+// Loads calibration files into `info`, whose model and weight dtype are set; its model_sha256 too.
+// FAILED_PRECONDITION, naming the file and the part, where one was made for anything else.
+absl::Status LoadCalibrations(std::span<const std::string> paths, const Checkpoint& checkpoint,
+                              const Tokenizer& tokenizer, ModelInfo* info);
+
+// The layers after which some calibration has an exit, ascending.
+std::vector<int32_t> ExitLayers(const ModelInfo& info);
+
+}  // namespace spade

@@ -1,0 +1,133 @@
+// StepRunner after the last stage: labels' logits, prompt scores, draws.
+#include <algorithm>
+#include <functional>
+
+#include "engine/runtime/step_rows.h"
+#include "engine/runtime/step_runner.h"
+
+namespace spade {
+
+ScoredRows RowsToScore(const StepItem& item) {
+  const int32_t last = item.rows.first + item.rows.count;
+  if (item.generated == nullptr || item.generated->index() != 0) return {last, last};
+  const Generation& generation = *item.request->generation;
+  if (!generation.scores_prompt()) return {last, last};
+  const ScoredRows rows{std::max(item.rows.first, generation.next_score() - 1),
+                        std::min(last, item.sequence->num_prompt() - 1)};
+  return rows.begin < rows.end ? rows : ScoredRows{last, last};
+}
+
+int32_t WantedRows(const StepItem& item) {
+  const int32_t last = item.rows.first + item.rows.count;
+  return last - std::min(RowsToScore(item).begin, item.rows.samples ? last - 1 : last);
+}
+
+// The model's rows are the wanted ones: the riders', then the SPADE rows.
+void StepRunner::ListOutputs(std::span<const StepItem> items) {
+  token_rows_.clear();
+  label_rows_.clear();
+  int32_t row = 0;
+  for (const Rider& rider : riders_) {
+    const StepItem& item = items[static_cast<size_t>(rider.item)];
+    std::vector<OutputRow>& outputs = item.generated != nullptr ? token_rows_ : label_rows_;
+    for (int32_t position = rider.end() - rider.wanted; position < rider.end(); ++position) {
+      outputs.push_back({row++, rider.item, position, -1});
+    }
+  }
+  for (const SpadeRow& spade : spades_) label_rows_.push_back({row++, spade.item, 0, spade.probe});
+  SPADE_CHECK(row == batch_.rows());
+}
+
+// One call of the head for neighbours that ask for the same labels.
+void StepRunner::TakeLabels(std::span<StepItem> items) {
+  const auto decision_of = [&](const OutputRow& output) -> DecisionState& {
+    return *items[static_cast<size_t>(output.item)].request->decision;
+  };
+  for (size_t begin = 0; begin < label_rows_.size();) {
+    const std::vector<TokenId>& labels = decision_of(label_rows_[begin]).request().labels;
+    size_t end = begin;
+    rows_.clear();
+    while (end < label_rows_.size() &&
+           end - begin < static_cast<size_t>(options_.max_output_rows) &&
+           decision_of(label_rows_[end]).request().labels == labels) {
+      rows_.push_back(label_rows_[end++].row);
+    }
+    const float* logits = model_->LogitsOf(rows_, labels);
+    for (; begin < end; ++begin, logits += labels.size()) {
+      DecisionState& decision = decision_of(label_rows_[begin]);
+      const int32_t probe = label_rows_[begin].probe;
+      const std::span<float> place = probe < 0 ? std::span<float>(decision.label_logits())
+                                               : decision.probe_logits(static_cast<size_t>(probe));
+      std::copy_n(logits, labels.size(), place.begin());
+    }
+  }
+}
+
+// In slices, so that the logits' memory is bounded when every prompt row has some. The rows of one
+// item are used in order, by one worker.
+void StepRunner::DrawTokens(std::span<StepItem> items) {
+  const auto vocab = static_cast<size_t>(model_->config().vocab_size);
+  const auto slice = static_cast<size_t>(options_.max_output_rows);
+  for (size_t begin = 0; begin < token_rows_.size(); begin += slice) {
+    const size_t end = std::min(begin + slice, token_rows_.size());
+    rows_.clear();
+    groups_.clear();
+    for (size_t i = begin; i < end; ++i) {
+      rows_.push_back(token_rows_[i].row);
+      if (i == begin || token_rows_[i].item != token_rows_[i - 1].item) groups_.push_back(i);
+    }
+    groups_.push_back(end);
+    const Clock::time_point begin_head = Clock::now();
+    const float* logits = model_->Logits(rows_);
+    costs_.Observe(model_->num_stages() + kHeadCost, std::ssize(rows_),
+                   SecondsBetween(begin_head, Clock::now()));
+    const auto count = static_cast<int64_t>(groups_.size()) - 1;
+    const int64_t lanes = std::min(kSamplerLanes, count);
+    const auto draw = [&](int64_t lane) {
+      for (int64_t group = lane; group < count; group += lanes) {
+        const auto first = static_cast<size_t>(group);
+        for (size_t i = groups_[first]; i < groups_[first + 1]; ++i) {
+          UseRow(items[static_cast<size_t>(token_rows_[i].item)], token_rows_[i].position,
+                 std::span(logits + (i - begin) * vocab, vocab),
+                 scratch_[static_cast<size_t>(lane)].sampler);
+        }
+      }
+    };
+    backend_->ParallelFor(lanes, std::ref(draw));
+  }
+  for (StepItem& item : items) {
+    if (resuming_) break;
+    const ScoredRows scored = RowsToScore(item);
+    if (scored.begin < scored.end) item.request->generation->set_next_score(scored.end + 1);
+  }
+}
+
+// The logits after a position score the next prompt token, or give the next output token; where a
+// draft stands there, it holds if they give the same.
+void StepRunner::UseRow(StepItem& item, int32_t position, std::span<const float> logits,
+                        SamplerScratch& scratch) {
+  Generation& generation = *item.request->generation;
+  const GenerateRequest& request = generation.request();
+  const int32_t next = position + 1;
+  if (next < item.sequence->num_prompt()) {
+    generation.prompt_scores()[static_cast<size_t>(position)] =
+        Score(logits, request.context.prompt[static_cast<size_t>(next)], *request.prompt_logprobs,
+              scratch);
+    return;
+  }
+  if (item.draft_failed) return;
+  if (const EarlyTokens* early = item.generated->early(); early != nullptr && early->taken()) {
+    // Given out already: only compared.
+    item.full_token = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+    return;
+  }
+  const TokenId token = item.generated->Draw(logits, next, scratch);
+  if (next == item.sequence->length()) return;
+  if (token == item.sequence->tokens[static_cast<size_t>(next)]) {
+    ++item.num_accepted;
+  } else {
+    item.draft_failed = true;
+  }
+}
+
+}  // namespace spade

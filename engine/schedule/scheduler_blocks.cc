@@ -1,0 +1,98 @@
+// A sequence's blocks: allocation, preemption, prefix cache.
+#include <algorithm>
+#include <optional>
+#include <span>
+
+#include "engine/schedule/scheduler_impl.h"
+#include "kernels/check.h"
+
+namespace spade {
+
+// Blocks still to be allocated before all the sequence's tokens can run.
+int64_t Scheduler::Impl::Demand(const Sequence& sequence) const {
+  // Rejected drafts may leave a block too many.
+  return std::max<int64_t>(
+      BlocksFor(sequence.length()) - static_cast<int64_t>(sequence.blocks.size()), 0);
+}
+
+// Allocates blocks for the next `rows` rows, preempting lower ranks where there are none. Returns
+// the rows that have their block: fewer only when no rank is lower, and for a whole prompt that
+// fits one step all or 0; otherwise it preempts no more than a first row needs.
+int32_t Scheduler::Impl::Reserve(Sequence& sequence, int32_t rows) {
+  const bool all = sequence.spec.whole_prompt && sequence.pending() <= options_.max_rows;
+  const int32_t start = sequence.frontier.filled(0);
+  const auto rows_covered = [&] {
+    const int64_t slots = static_cast<int64_t>(sequence.blocks.size()) * options_.block_size;
+    return static_cast<int32_t>(std::min<int64_t>(slots - start, rows));
+  };
+  while (rows_covered() < rows) {
+    if (const std::optional<BlockId> block = pool_->Allocate()) {
+      sequence.blocks.push_back(*block);
+      --pass_.demand;
+    } else if ((rows_covered() > 0 && !all) || running_.back() == &sequence) {
+      break;
+    } else {
+      PreemptLowest();
+    }
+  }
+  return all && rows_covered() < rows ? 0 : rows_covered();
+}
+
+void Scheduler::Impl::PreemptLowest() {
+  Sequence* const lowest = running_.back();
+  if (CanRun(*lowest)) {
+    pass_.demand -= Demand(*lowest);
+    if (Decodes(*lowest)) pass_.decodes_ahead -= DecodeRows(*lowest);
+  }
+  running_.pop_back();
+  DropDrafts(*lowest, /*num_kept=*/0);
+  ReleaseBlocks(*lowest);
+  lowest->phase = SequencePhase::kWaiting;
+  ++lowest->num_preemptions;
+  waiting_.insert(lowest);
+  plan_.preempted.push_back(lowest->id);
+}
+
+void Scheduler::Impl::ReleaseBlocks(Sequence& sequence) {
+  for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block) {
+    pool_->Release(*block);
+  }
+  sequence.blocks.clear();
+  sequence.num_published = 0;
+  sequence.frontier.Truncate(0);
+}
+
+// Takes the cached blocks that the sequence's tokens begin with. Never one with the last token:
+// its row must run, and nothing is written to a shared block.
+void Scheduler::Impl::ShareCachedPrefix(Sequence& sequence) {
+  if (!UsesCache(sequence)) return;
+  const auto limit = static_cast<size_t>((sequence.length() - 1) / options_.block_size);
+  while (sequence.blocks.size() < limit) {
+    const std::optional<BlockId> block = pool_->Find(HashOf(sequence, sequence.blocks.size()));
+    if (!block.has_value()) break;
+    sequence.blocks.push_back(*block);
+  }
+  sequence.num_published = static_cast<int32_t>(sequence.blocks.size());
+  sequence.frontier.Fill(options_.num_stages, sequence.num_published * options_.block_size);
+}
+
+void Scheduler::Impl::PublishFullBlocks(Sequence& sequence) {
+  const int32_t full = sequence.frontier.complete() / options_.block_size;
+  for (; sequence.num_published < full; ++sequence.num_published) {
+    const auto block = static_cast<size_t>(sequence.num_published);
+    pool_->Publish(sequence.blocks[block], HashOf(sequence, block));
+  }
+}
+
+const BlockHash& Scheduler::Impl::HashOf(Sequence& sequence, size_t block) {
+  const auto size = static_cast<size_t>(options_.block_size);
+  while (sequence.hashes.size() <= block) {
+    const BlockHash parent =
+        sequence.hashes.empty() ? hasher_->Root(sequence.spec.cache_salt) : sequence.hashes.back();
+    const auto tokens = std::span(sequence.tokens).subspan(sequence.hashes.size() * size, size);
+    sequence.hashes.push_back(hasher_->Next(parent, tokens));
+  }
+  return sequence.hashes[block];
+}
+
+}  // namespace spade

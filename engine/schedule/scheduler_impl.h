@@ -1,0 +1,119 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/kv/block_pool.h"
+#include "engine/schedule/scheduler.h"
+
+namespace spade {
+
+inline bool Outranks(const Sequence& a, const Sequence& b) {
+  if (a.spec.priority != b.spec.priority) return a.spec.priority < b.spec.priority;
+  return a.arrival < b.arrival;
+}
+
+struct ByRank {
+  bool operator()(const Sequence* a, const Sequence* b) const { return Outranks(*a, *b); }
+};
+
+// All its output is drawn: it only waits for Remove.
+inline bool Finished(const Sequence& sequence) {
+  const int32_t output = sequence.num_output();
+  return output > 0 && (sequence.spec.whole_prompt || output >= sequence.spec.max_tokens);
+}
+
+inline bool CanRun(const Sequence& sequence) {
+  return sequence.pending() > 0 && !sequence.awaits_token && !Finished(sequence);
+}
+
+// Of a sequence that can run: whether it gets its row before any prefill.
+inline bool Decodes(const Sequence& sequence) {
+  return sequence.pending() == 1 && !sequence.spec.whole_prompt;
+}
+
+// Rows a decoding sequence may bring into a step: its own and those that go deeper with it.
+inline int32_t DecodeRows(const Sequence& sequence) { return 1 + sequence.num_parked(); }
+
+inline bool PromptComplete(const Sequence& sequence) {
+  return sequence.num_output() > 0 || sequence.frontier.complete() >= sequence.num_prompt();
+}
+
+class Scheduler::Impl {
+ public:
+  Impl(const SchedulerOptions& options, BlockPool* pool, const BlockHasher* hasher);
+
+  absl::StatusOr<SequenceId> Add(SequenceSpec spec);
+  void Remove(SequenceId id);
+  const StepPlan& Plan();
+  void Commit(std::span<const RanRows> rows);
+  void Commit(const StepPlan& plan);
+  void Append(SequenceId id, TokenId token, bool is_draft);
+  void ResolveDrafts(SequenceId id, int32_t num_accepted);
+
+  const Sequence* Find(SequenceId id) const {
+    const auto found = sequences_.find(id);
+    return found == sequences_.end() ? nullptr : &found->second;
+  }
+  size_t num_waiting() const { return waiting_.size(); }
+  size_t num_running() const { return running_.size(); }
+
+ private:
+  using WaitingSet = std::set<Sequence*, ByRank>;
+
+  // What one Plan keeps track of while it goes through the running sequences in rank order.
+  struct Pass {
+    int32_t budget = 0;         // rows left
+    int32_t decodes_ahead = 0;  // rows that decoding sequences further on will take
+    int64_t demand = 0;         // blocks that running sequences need for the tokens they have
+    bool first_prefill = true;  // no prefill was looked at yet
+    bool admitting = true;
+    WaitingSet::iterator next_waiting;
+  };
+
+  int32_t BlocksFor(int32_t positions) const {
+    return positions / options_.block_size + (positions % options_.block_size != 0);
+  }
+  bool UsesCache(const Sequence& sequence) const {
+    return options_.prefix_cache && sequence.spec.use_prefix_cache;
+  }
+  void CommitRows(const RanRows& rows);
+  static void DropDrafts(Sequence& sequence, int32_t num_kept);
+  int64_t Demand(const Sequence& sequence) const;
+  Sequence& Known(SequenceId id);
+
+  void BeginPass();
+  void PlanDecode(Sequence& sequence);
+  void PlanPrefill(Sequence& sequence);
+  int32_t RowsWanted(const Sequence& sequence) const;
+  size_t Admit(const Sequence* limit);
+  bool TryAdmit(Sequence& sequence);
+  bool WaitsForSibling(const Sequence& sequence) const;
+
+  int32_t Reserve(Sequence& sequence, int32_t rows);
+  void PreemptLowest();
+  void ReleaseBlocks(Sequence& sequence);
+  void ShareCachedPrefix(Sequence& sequence);
+  void PublishFullBlocks(Sequence& sequence);
+  const BlockHash& HashOf(Sequence& sequence, size_t block);
+
+  const SchedulerOptions options_;
+  BlockPool* const pool_;
+  const BlockHasher* const hasher_;
+  size_t max_running_ = 0;
+
+  std::unordered_map<SequenceId, Sequence> sequences_;
+  std::vector<Sequence*> running_;  // by rank: a vector, because every Plan goes through all of it
+  WaitingSet waiting_;
+  uint64_t num_added_ = 0;
+
+  StepPlan plan_;
+  std::vector<PlannedRows> prefill_;  // of the plan in the making
+  Pass pass_;
+};
+
+}  // namespace spade

@@ -1,0 +1,135 @@
+// The plan of a step.
+#include <algorithm>
+
+#include "engine/schedule/scheduler_impl.h"
+#include "kernels/check.h"
+
+namespace spade {
+
+const StepPlan& Scheduler::Impl::Plan() {
+  BeginPass();
+  for (size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    if (!CanRun(sequence)) continue;
+    if (Decodes(sequence)) {
+      pass_.decodes_ahead -= DecodeRows(sequence);
+      PlanDecode(sequence);
+    } else {
+      // Those admitted go before this one in running_.
+      i += Admit(/*limit=*/&sequence);
+      PlanPrefill(sequence);
+    }
+  }
+  Admit(/*limit=*/nullptr);
+  plan_.rows.insert(plan_.rows.end(), prefill_.begin(), prefill_.end());
+  plan_.num_rows = options_.max_rows - pass_.budget;
+  return plan_;
+}
+
+void Scheduler::Impl::BeginPass() {
+  plan_.rows.clear();
+  plan_.preempted.clear();
+  plan_.admitted.clear();
+  prefill_.clear();
+  pass_ = Pass{.budget = options_.max_rows, .next_waiting = waiting_.begin()};
+  for (const Sequence* sequence : running_) {
+    if (!CanRun(*sequence)) continue;
+    if (Decodes(*sequence)) pass_.decodes_ahead += DecodeRows(*sequence);
+    pass_.demand += Demand(*sequence);
+  }
+}
+
+void Scheduler::Impl::PlanDecode(Sequence& sequence) {
+  // Too little budget: a whole prompt of higher rank took this step.
+  const int32_t rows = DecodeRows(sequence);
+  if (pass_.budget < rows || Reserve(sequence, 1) == 0) return;
+  plan_.rows.push_back({sequence.id, sequence.frontier.filled(0), 1, /*samples=*/true});
+  pass_.budget -= rows;
+}
+
+void Scheduler::Impl::PlanPrefill(Sequence& sequence) {
+  const int32_t wanted = RowsWanted(sequence);
+  pass_.first_prefill = false;
+  if (wanted <= 0) return;
+  const int32_t count = Reserve(sequence, wanted);
+  if (count == 0) return;
+  const int32_t first = sequence.frontier.filled(0);
+  prefill_.push_back({sequence.id, first, count, first + count == sequence.length()});
+  pass_.budget -= count;
+}
+
+// The rows that a prefill may take of this step, blocks aside.
+int32_t Scheduler::Impl::RowsWanted(const Sequence& sequence) const {
+  const int32_t pending = sequence.pending();
+  const int32_t beside_decodes = pass_.budget - pass_.decodes_ahead;
+  if (!sequence.spec.whole_prompt || pending > options_.max_rows) {
+    return std::min(pending, beside_decodes);
+  }
+  // The highest-ranked prefill may displace decodes, all of which rank below it; those above have
+  // their rows already, and there is an end to them. So it does not starve.
+  const int32_t limit = pass_.first_prefill ? pass_.budget : beside_decodes;
+  return pending <= limit ? pending : 0;
+}
+
+// Admits waiting sequences that outrank `limit` (null: all), in rank order, while there is room.
+// Returns how many.
+size_t Scheduler::Impl::Admit(const Sequence* limit) {
+  size_t num_admitted = 0;
+  auto& next = pass_.next_waiting;
+  while (pass_.admitting && next != waiting_.end() &&
+         (limit == nullptr || Outranks(**next, *limit))) {
+    Sequence& sequence = **next;
+    if (!CanRun(sequence) || WaitsForSibling(sequence)) {
+      ++next;
+      continue;
+    }
+    const bool has_place = running_.size() < max_running_ && pass_.budget > pass_.decodes_ahead &&
+                           plan_.preempted.empty();
+    if (!has_place || !TryAdmit(sequence)) {
+      pass_.admitting = false;
+      break;
+    }
+    next = waiting_.erase(next);
+    running_.insert(std::lower_bound(running_.begin(), running_.end(), &sequence, ByRank{}),
+                    &sequence);
+    ++num_admitted;
+    const int32_t budget = pass_.budget;
+    PlanPrefill(sequence);
+    // A whole prompt that does not fit this step goes first among the prefills of the next.
+    if (pass_.budget == budget) pass_.admitting = false;
+  }
+  return num_admitted;
+}
+
+// Fails, changing nothing, where there are too few blocks.
+bool Scheduler::Impl::TryAdmit(Sequence& sequence) {
+  ShareCachedPrefix(sequence);
+  const int64_t demand = Demand(sequence);
+  const int64_t spared = pass_.demand + static_cast<int64_t>(running_.size());
+  if (demand > pool_->num_available() - spared) {
+    // With nothing running all blocks are available, and Add saw to it that they suffice.
+    SPADE_CHECK(!running_.empty());
+    ReleaseBlocks(sequence);
+    return false;
+  }
+  // From here on, decoding allocates nothing.
+  const int32_t longest = sequence.num_prompt() + sequence.spec.max_tokens;
+  sequence.tokens.reserve(static_cast<size_t>(longest));
+  sequence.blocks.reserve(static_cast<size_t>(BlocksFor(longest)));
+  if (UsesCache(sequence)) sequence.hashes.reserve(static_cast<size_t>(BlocksFor(longest)));
+  if (sequence.num_preemptions == 0) {
+    sequence.cached_tokens = std::min(sequence.frontier.complete(), sequence.num_prompt());
+  }
+  sequence.phase = SequencePhase::kRunning;
+  plan_.admitted.push_back(sequence.id);
+  pass_.demand += demand;
+  return true;
+}
+
+bool Scheduler::Impl::WaitsForSibling(const Sequence& sequence) const {
+  if (sequence.spec.share_prefix_of == 0 || !UsesCache(sequence)) return false;
+  const Sequence* sibling = Find(sequence.spec.share_prefix_of);
+  return sibling != nullptr && !PromptComplete(*sibling);
+}
+
+}  // namespace spade

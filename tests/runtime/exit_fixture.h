@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/runtime/engine_parts.h"
+#include "tests/runtime/engine_fixture.h"
+#include "tests/testing/temp_dir.h"
+
+namespace spade::testing {
+
+// Heads with weights of chance at the exits after layers 4 and 8 of the tickets model, for labels
+// {999, 300, 17, 2048}: some decisions leave at either, some at none.
+Calibration HandMadeCalibration(SpadePosition position);
+
+// The token with which the row at `position` leaves after `layer` layers; nullopt: it does not.
+// Called on the loop's thread.
+using ForcedExit =
+    std::function<std::optional<TokenId>(const Sequence&, int32_t position, int32_t layer)>;
+
+// An engine whose generated tokens leave (after layers 4 and 8) where the test says.
+class ForcedExitEngine {
+ public:
+  ForcedExitEngine(EngineOptions options, ForcedExit exit);
+
+  Engine& operator*() const { return *engine_; }
+  Engine* operator->() const { return engine_.get(); }
+  const prometheus::Registry& registry() const { return *registry_; }
+  // Rows that wait at exits; while the engine is idle.
+  int32_t num_parked() const { return parts_->runner->num_parked(); }
+
+ private:
+  TempDir dir_;
+  std::unique_ptr<prometheus::Registry> registry_;
+  EngineParts* parts_ = nullptr;  // the engine's
+  std::unique_ptr<Engine> engine_;
+};
+
+GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode);
+
+}  // namespace spade::testing

@@ -1,0 +1,328 @@
+// Generation with exits at depths that the test chooses: every interleaving of rows that leave,
+// wait, go on and are rolled back.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "tests/runtime/exit_fixture.h"
+#include "tests/testing/model_runner.h"
+
+namespace spade::testing {
+namespace {
+
+constexpr TokenId kVocab = 4096;
+
+uint32_t Mix(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t x = a * 0x9E3779B9u ^ b * 0x85EBCA6Bu ^ c * 0xC2B2AE35u;
+  x ^= x >> 15;
+  x *= 0x2C1B3C6Du;
+  return x ^ x >> 13;
+}
+
+// A token that has little to do with what the model would say.
+TokenId ArbitraryToken(int32_t position) {
+  return static_cast<TokenId>(Mix(1, static_cast<uint32_t>(position), 2) % (kVocab - 2) + 2);
+}
+
+// Half the rows leave, at either exit.
+std::optional<TokenId> LeaveAtRandom(const Sequence& sequence, int32_t position, int32_t layer) {
+  const uint32_t seed = static_cast<uint32_t>(sequence.spec.prompt.back());
+  if (Mix(seed, static_cast<uint32_t>(position), static_cast<uint32_t>(layer)) % 10 < 6) {
+    return std::nullopt;
+  }
+  return ArbitraryToken(position);
+}
+
+double NumPreemptions(const ForcedExitEngine& engine) {
+  return MetricValue(engine.registry(), "spade_preemptions_total");
+}
+
+// ---- FAST
+
+// What FAST must give, by the plain model over whole sequences: an exit's token where a row leaves,
+// else full depth's. `max_in_row` as the engine's.
+std::vector<TokenId> ExpectedFast(const std::vector<TokenId>& prompt, int32_t count,
+                                  const ForcedExit& exit, int32_t max_in_row) {
+  static const auto backend = MakeTestBackend("cpu");
+  static const auto model = LoadModelOrDie(backend.get(), TicketsModel(), ModelOptions{});
+  Sequence sequence;
+  sequence.spec.prompt = prompt;
+  std::vector<TokenId> ids = prompt;
+  int32_t in_row = 0;
+  while (static_cast<int32_t>(ids.size() - prompt.size()) < count) {
+    const auto position = static_cast<int32_t>(ids.size()) - 1;
+    std::optional<TokenId> token;
+    for (const int32_t layer : {4, 8}) {
+      const bool may = position >= static_cast<int32_t>(prompt.size()) && in_row < max_in_row;
+      if (may && !token) token = exit(sequence, position, layer);
+    }
+    in_row = token ? in_row + 1 : 0;
+    if (!token) {
+      ModelRunner runner(backend.get(), model.get());
+      const std::vector<float> row = runner.Prefill(0, 0, ids).back();
+      token = static_cast<TokenId>(std::max_element(row.begin(), row.end()) - row.begin());
+    }
+    ids.push_back(*token);
+  }
+  return {ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()), ids.end()};
+}
+
+// Each row's token is its exit's or full depth's over exactly the tokens before it.
+TEST(ForcedExitTest, FastTokensAreTheExitsOrFullDepths) {
+  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  const int32_t max_in_row = MaxParked(SmallOptions());
+  for (uint32_t i = 0; i < 3; ++i) {
+    const std::vector<TokenId> prompt = MakePrompt(9 + 7 * static_cast<int>(i), 50 + i);
+    const auto result = RunToEnd(*engine, MakeEarlyRequest(prompt, 25, ExitMode::kFast));
+    EXPECT_EQ(result[0].tokens, ExpectedFast(prompt, 25, LeaveAtRandom, max_in_row));
+  }
+  EXPECT_EQ(engine.num_parked(), 0);
+}
+
+// Rows that always leave are made to go deeper once as many wait as may.
+TEST(ForcedExitTest, RowsThatAlwaysLeaveAreBounded) {
+  const auto always = [](const Sequence&, int32_t position, int32_t) {
+    return std::optional<TokenId>(ArbitraryToken(position));
+  };
+  const ForcedExitEngine engine(SmallOptions(), always);
+  const std::vector<TokenId> prompt = MakePrompt(12, 3);
+  const auto result = RunToEnd(*engine, MakeEarlyRequest(prompt, 30, ExitMode::kFast));
+  EXPECT_EQ(result[0].tokens, ExpectedFast(prompt, 30, always, MaxParked(SmallOptions())));
+}
+
+using Tokens = std::vector<std::vector<TokenId>>;
+
+Tokens RunFastTogether(Engine& engine, int num_requests) {
+  std::vector<std::shared_ptr<Collector>> sinks;
+  for (int i = 0; i < num_requests; ++i) {
+    sinks.push_back(std::make_shared<Collector>());
+    const ExitMode mode = i % 3 == 2 ? ExitMode::kExact : ExitMode::kFast;
+    EXPECT_TRUE(
+        engine
+            .Generate(MakeEarlyRequest(MakePrompt(8 + i, 200u + i), 18 + i % 9, mode), sinks.back())
+            .ok());
+  }
+  Tokens tokens;
+  for (const auto& sink : sinks) {
+    EXPECT_TRUE(sink->Wait().ok());
+    tokens.push_back(sink->sequences()[0].tokens);
+  }
+  return tokens;
+}
+
+const Tokens& FastAlone() {
+  static const Tokens alone = [] {
+    const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+    Tokens tokens;
+    for (int i = 0; i < 24; ++i) {
+      const ExitMode mode = i % 3 == 2 ? ExitMode::kExact : ExitMode::kFast;
+      tokens.push_back(
+          RunToEnd(*engine, MakeEarlyRequest(MakePrompt(8 + i, 200u + i), 18 + i % 9, mode))[0]
+              .tokens);
+    }
+    return tokens;
+  }();
+  return alone;
+}
+
+TEST(ForcedExitTest, FastIsTheSameAmongOthers) {
+  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  EXPECT_EQ(RunFastTogether(*engine, 24), FastAlone());
+  EXPECT_EQ(engine.num_parked(), 0);
+}
+
+TEST(ForcedExitTest, FastIsTheSameAfterPreemption) {
+  const ForcedExitEngine engine(SmallOptions(/*kv_blocks=*/14), LeaveAtRandom);
+  // How many run at once, and so whether one is preempted, is up to the threads' timing.
+  for (int round = 0; round < 50 && NumPreemptions(engine) == 0; ++round) {
+    EXPECT_EQ(RunFastTogether(*engine, 24), FastAlone());
+  }
+  EXPECT_GT(NumPreemptions(engine), 0);
+  EXPECT_EQ(engine.num_parked(), 0);
+  EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
+}
+
+// Blocks with rows that were completed later than others are found by later requests, whose bits
+// are those of an engine without exits: keys and values are the plain model's.
+TEST(ForcedExitTest, CompletedRowsHaveThePlainModelsKeysAndValues) {
+  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  const TestEngine plain = MakeEngine(SmallOptions());
+  for (uint32_t i = 0; i < 4; ++i) {
+    std::vector<TokenId> prompt = MakePrompt(17, 300 + i);
+    const auto fast = RunToEnd(*engine, MakeEarlyRequest(prompt, 60, ExitMode::kFast));
+    prompt.insert(prompt.end(), fast[0].tokens.begin(), fast[0].tokens.end());
+    GenerateRequest next = MakeRequest(prompt, 6);
+    next.sampling.num_logprobs = 3;
+    const auto after_exits = RunToEnd(*engine, next);
+    const auto expected = RunToEnd(*plain, next);
+    EXPECT_GT(after_exits[0].finish->usage.cached_tokens, 48) << "the test wants shared blocks";
+    EXPECT_EQ(after_exits[0].tokens, expected[0].tokens);
+    EXPECT_EQ(after_exits[0].logprobs, expected[0].logprobs);
+  }
+}
+
+// ---- VERIFIED
+
+constexpr int kNumRequests = 6;
+
+// Greedy, sampled, penalised, several sequences, stop strings, prompt logprobs.
+GenerateRequest RequestNumber(int i) {
+  GenerateRequest request = MakeRequest(MakePrompt(11 + 5 * i, 400u + i), 30);
+  request.sampling.num_logprobs = 2;
+  if (i == 0) return request;
+  request.sampling.temperature = 0.8f;
+  request.sampling.seed = 70u + static_cast<uint64_t>(i);
+  if (i == 2) request.sampling.presence_penalty = 0.7f;
+  if (i == 3) request.num_sequences = 3;
+  if (i == 4) request.stop = {"e", "the"};
+  if (i == 5) request.prompt_logprobs = 1;
+  return request;
+}
+
+using Outcome = std::vector<std::vector<SequenceResult>>;  // (requests, sequences)
+
+const Outcome& Exact() {
+  static const Outcome exact = [] {
+    const TestEngine engine = MakeEngine(SmallOptions());
+    Outcome outcome;
+    for (int i = 0; i < kNumRequests; ++i) outcome.push_back(RunToEnd(*engine, RequestNumber(i)));
+    return outcome;
+  }();
+  return exact;
+}
+
+// Drafts that are full depth's token four times of five, by the outcome of EXACT.
+std::optional<TokenId> DraftWell(const Sequence& sequence, int32_t position, int32_t layer) {
+  const uint32_t seed = static_cast<uint32_t>(sequence.spec.prompt.back());
+  const uint32_t chance = Mix(seed, static_cast<uint32_t>(position), 77u + layer);
+  if (chance % 10 < 3) return std::nullopt;
+  if (chance / 10 % 5 == 0) return ArbitraryToken(position);
+  for (int i = 0; i < kNumRequests; ++i) {
+    if (RequestNumber(i).context.prompt != sequence.spec.prompt) continue;
+    const std::vector<TokenId>& tokens = Exact()[static_cast<size_t>(i)][0].tokens;
+    const auto next = static_cast<size_t>(position + 1 - sequence.num_prompt());
+    if (next < tokens.size()) return tokens[next];
+  }
+  return ArbitraryToken(position);
+}
+
+Outcome RunVerified(Engine& engine, int num_others) {
+  std::vector<std::shared_ptr<Collector>> sinks;
+  std::vector<std::shared_ptr<Collector>> others;
+  for (int i = 0; i < kNumRequests + num_others; ++i) {
+    if (i >= kNumRequests) {
+      others.push_back(std::make_shared<Collector>());
+      const ExitMode mode = i % 2 == 0 ? ExitMode::kFast : ExitMode::kExact;
+      EXPECT_TRUE(
+          engine.Generate(MakeEarlyRequest(MakePrompt(7 + i, 900u + i), 20, mode), others.back())
+              .ok());
+      continue;
+    }
+    GenerateRequest request = RequestNumber(i);
+    request.mode = ExitMode::kVerified;
+    sinks.push_back(std::make_shared<Collector>(request.num_sequences));
+    EXPECT_TRUE(engine.Generate(std::move(request), sinks.back()).ok());
+  }
+  Outcome outcome;
+  for (const auto& sink : sinks) {
+    EXPECT_TRUE(sink->Wait().ok());
+    outcome.push_back(sink->sequences());
+  }
+  for (const auto& sink : others) EXPECT_TRUE(sink->Wait().ok());
+  return outcome;
+}
+
+void ExpectExact(const Outcome& outcome) {
+  for (size_t request = 0; request < outcome.size(); ++request) {
+    for (size_t i = 0; i < outcome[request].size(); ++i) {
+      const SequenceResult& actual = outcome[request][i];
+      const SequenceResult& expected = Exact()[request][i];
+      EXPECT_EQ(actual.tokens, expected.tokens) << "request " << request;
+      EXPECT_EQ(actual.logprobs, expected.logprobs) << "request " << request;
+      EXPECT_EQ(actual.text, expected.text) << "request " << request;
+      EXPECT_EQ(actual.finish->reason, expected.finish->reason) << "request " << request;
+    }
+  }
+}
+
+TEST(ForcedExitTest, VerifiedIsExact) {
+  const ForcedExitEngine engine(SmallOptions(), DraftWell);
+  ExpectExact(RunVerified(*engine, 0));
+  EXPECT_EQ(engine.num_parked(), 0);
+}
+
+TEST(ForcedExitTest, VerifiedIsExactAmongOthersInSmallSteps) {
+  EngineOptions options = SmallOptions();
+  options.max_rows = 48;
+  options.max_sequences = 12;
+  const ForcedExitEngine engine(options, DraftWell);
+  ExpectExact(RunVerified(*engine, 20));
+}
+
+TEST(ForcedExitTest, VerifiedIsExactAfterPreemption) {
+  const ForcedExitEngine engine(SmallOptions(/*kv_blocks=*/14), DraftWell);
+  // How many run at once, and so whether one is preempted, is up to the threads' timing.
+  for (int round = 0; round < 50 && NumPreemptions(engine) == 0; ++round) {
+    ExpectExact(RunVerified(*engine, 18));
+  }
+  EXPECT_GT(NumPreemptions(engine), 0);
+  EXPECT_EQ(engine.num_parked(), 0);
+  EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
+}
+
+TEST(ForcedExitTest, VerifiedWithBadDraftsIsExact) {
+  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  ExpectExact(RunVerified(*engine, 4));
+}
+
+// A draft that is accepted costs no step of its own: several tokens come in one delta.
+TEST(ForcedExitTest, AcceptedDraftsComeTogether) {
+  const ForcedExitEngine engine(
+      SmallOptions(),
+      [](const Sequence& sequence, int32_t position, int32_t) -> std::optional<TokenId> {
+        const auto next = static_cast<size_t>(position + 1 - sequence.num_prompt());
+        return Exact()[0][0].tokens.at(next);
+      });
+  auto sink = std::make_shared<Collector>();
+  GenerateRequest request = RequestNumber(0);
+  request.mode = ExitMode::kVerified;
+  ASSERT_TRUE(engine->Generate(request, sink).ok());
+  ASSERT_TRUE(sink->Wait().ok());
+  EXPECT_EQ(sink->sequences()[0].tokens, Exact()[0][0].tokens);
+  const int32_t together = MaxParked(SmallOptions()) + 1;
+  EXPECT_LE(sink->num_deltas(), 1 + (30 - 1 + together - 1) / together);
+}
+
+// ---- Cancels
+
+TEST(ForcedExitTest, CancelledSequencesLeaveNothingBehind) {
+  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  std::mt19937 random(11);
+  for (int round = 0; round < 6; ++round) {
+    std::vector<std::shared_ptr<Collector>> sinks;
+    std::vector<Engine::RequestHandle> handles;
+    for (int i = 0; i < 12; ++i) {
+      sinks.push_back(std::make_shared<Collector>());
+      const ExitMode mode = i % 2 == 0 ? ExitMode::kFast : ExitMode::kVerified;
+      const auto handle =
+          engine->Generate(MakeEarlyRequest(MakePrompt(6 + i, 600u + i), 100, mode), sinks.back());
+      ASSERT_TRUE(handle.ok());
+      handles.push_back(*handle);
+    }
+    for (size_t i = 0; i < handles.size(); ++i) {
+      sinks[i]->WaitForDeltas(static_cast<int>(1 + random() % 20));
+      engine->Cancel(handles[i]);
+    }
+    for (const auto& sink : sinks) {
+      const absl::Status status = sink->Wait();
+      EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+    }
+    EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
+  }
+  EXPECT_EQ(engine.num_parked(), 0);
+}
+
+}  // namespace
+}  // namespace spade::testing

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "engine/exit/calibration.h"
+
+namespace spade {
+
+// What a certificate allows and what it was seen to do. `layers`: of its exits; `units`: what its
+// counts count.
+std::string FormatCertificate(const Certificate& certificate, std::span<const int32_t> layers,
+                              const std::string& units);
+
+}  // namespace spade

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "tools/calibrate/calibrator.h"
+#include "tools/calibrate/token_calibrator.h"
+#include "tools/trace/collect.h"
+#include "tools/trace/prompt_file.h"
+#include "tools/trace/token_tracer.h"
+
+namespace spade {
+
+// The command line of spade-calibrate, checked as far as that needs no model.
+struct Arguments {
+  PromptOptions prompts;
+  CollectOptions collect;
+  CalibrateOptions calibrate;
+  TokenTraceOptions token_traces;
+  TokenCalibrateOptions token_calibrate;
+  bool generate = false;
+  std::string labels;
+  std::string position = "auto";
+  std::string out;
+  int32_t first_layer = 0;  // 0: a third of the model
+  bool keep_traces = false;
+};
+
+// Calibrates decisions between labels.
+absl::Status CalibrateLabels(Arguments arguments);
+// Calibrates generation.
+absl::Status CalibrateGeneration(Arguments arguments);
+
+}  // namespace spade

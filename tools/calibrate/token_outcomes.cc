@@ -1,0 +1,108 @@
+#include "tools/calibrate/token_outcomes.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "engine/base/status_macros.h"
+#include "engine/model/head_rows.h"
+
+namespace spade {
+namespace {
+
+constexpr size_t kBatch = 256;  // rows of one call
+
+}  // namespace
+
+absl::StatusOr<TokenOutcomes> TokenOutcomes::Create(const ModelFolder& folder, Backend& backend,
+                                                    DType weight_dtype,
+                                                    const TokenCalibration& calibration,
+                                                    const TokenTraces& traces) {
+  TokenOutcomes outcomes(folder, backend, calibration, traces);
+  SPADE_ASSIGN_OR_RETURN(
+      outcomes.heads_, TokenHeads::Create(&backend, folder.config, *folder.checkpoint, calibration,
+                                          weight_dtype, kBatch));
+  SPADE_ASSIGN_OR_RETURN(
+      outcomes.rows_,
+      backend.Allocate(kBatch * static_cast<size_t>(traces.hidden_size) * sizeof(float)));
+  SPADE_ASSIGN_OR_RETURN(HeadRows rows,
+                         ReadHeadRows(folder.config, *folder.checkpoint, calibration.candidates));
+  outcomes.candidate_rows_ = std::move(rows.rows);
+  outcomes.norm_ = std::move(rows.norm);
+  return outcomes;
+}
+
+ExitOutcomes TokenOutcomes::Of(std::span<const size_t> records) {
+  ExitOutcomes outcomes;
+  outcomes.rows.assign(records.size(), 1);
+  for (size_t e = 0; e < calibration_.exits.size(); ++e) {
+    outcomes.exits.push_back(ColumnOf(records, e));
+  }
+  return outcomes;
+}
+
+ExitColumn TokenOutcomes::ColumnOf(std::span<const size_t> records, size_t exit) {
+  ExitColumn column{calibration_.exits[exit].layer, {}, {}};
+  const auto watched = static_cast<int32_t>(column.layer - traces_.first_layer);
+  std::vector<TokenGuess> guesses;
+  for (size_t begin = 0; begin < records.size(); begin += kBatch) {
+    const auto batch = records.subspan(begin, std::min(kBatch, records.size() - begin));
+    std::vector<float> states;
+    for (const size_t record : batch) {
+      const auto hidden = traces_.Hidden(record, watched);
+      states.insert(states.end(), hidden.begin(), hidden.end());
+    }
+    backend_.CopyFromHost(rows_.data(), states.data(), states.size() * sizeof(float));
+    guesses.assign(batch.size(), TokenGuess{});
+    heads_->Guess(column.layer,
+                  Tensor{rows_.data(), std::ssize(batch), traces_.hidden_size, DType::kF32},
+                  guesses);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto best = std::ranges::max_element(guesses[i].logits) - guesses[i].logits.begin();
+      const TokenId token = calibration_.candidates[static_cast<size_t>(best)];
+      column.entropies.push_back(std::min(guesses[i].entropy, kNeverLeaves));
+      column.mismatches.push_back(token != traces_.Drawn(batch[i]));
+    }
+  }
+  return column;
+}
+
+double TokenOutcomes::Agreement(const ExitColumn& column) const {
+  const auto mismatches = std::ranges::count(column.mismatches, uint8_t{1});
+  return 1 - double(mismatches) / double(column.mismatches.size());
+}
+
+double TokenOutcomes::LensAgreement(std::span<const size_t> records, size_t exit) const {
+  const auto watched = static_cast<int32_t>(calibration_.exits[exit].layer - traces_.first_layer);
+  const size_t hidden_size = norm_.size();
+  double agreed = 0;
+  for (const size_t record : records) {
+    const auto hidden = traces_.Hidden(record, watched);
+    size_t best = 0;
+    double best_logit = -std::numeric_limits<double>::infinity();
+    for (size_t c = 0; c < calibration_.candidates.size(); ++c) {
+      double logit = 0;  // up to the row's RMS, which orders nothing
+      for (size_t i = 0; i < hidden_size; ++i) {
+        logit += double{candidate_rows_[c * hidden_size + i]} * norm_[i] * hidden[i];
+      }
+      if (logit > best_logit) {
+        best_logit = logit;
+        best = c;
+      }
+    }
+    agreed += calibration_.candidates[best] == traces_.Drawn(record) ? 1 : 0;
+  }
+  return agreed / double(records.size());
+}
+
+LayerCosts TokenOutcomes::Costs() const {
+  const double parameters = double(calibration_.hidden_size) *
+                            double(2 * calibration_.rank + std::ssize(calibration_.candidates) + 1);
+  LayerCosts costs;
+  costs.num_layers = folder_.config.num_layers;
+  costs.check = parameters / double(folder_.config.layer_parameters());
+  costs.is_token = true;
+  return costs;
+}
+
+}  // namespace spade
