@@ -36,7 +36,7 @@ bool IsExpectedCode(const RequestSpec& spec, grpc::StatusCode code) {
   if (spec.fault == Fault::kCancel && code == grpc::CANCELLED) return true;
   if (spec.fault == Fault::kDeadline && code == grpc::DEADLINE_EXCEEDED) return true;
   // Early exits need a calibration that covers them.
-  return spec.kind == Kind::kDecide && spec.mode != DecideMode::kExact &&
+  return spec.kind == Kind::kDecide && spec.mode != Mode::kExact &&
          code == grpc::FAILED_PRECONDITION;
 }
 
@@ -90,7 +90,7 @@ void AnswerReader::ReadDecide(const v1::DecideResponse& response, double now) {
     wrong_ = absl::StrCat(response.probabilities_size(), " probabilities that sum to ", sum);
   }
   if (response.kind() == v1::DecideResponse::KIND_EARLY) {
-    if (spec_.mode != DecideMode::kVerified) wrong_ = "an early answer outside mode VERIFIED";
+    if (spec_.mode != Mode::kVerified) wrong_ = "an early answer outside mode VERIFIED";
     record_.early = true;
     return;
   }
@@ -122,7 +122,7 @@ std::string AnswerReader::CheckGenerate() const {
 
 bool AnswerReader::IsRepeatable() const {
   if (spec_.kind == Kind::kGenerate) return spec_.num_copies > 1;
-  return spec_.mode == DecideMode::kExact && !workload_.options().decide_prompts.empty();
+  return spec_.mode == Mode::kExact && !workload_.options().decide_prompts.empty();
 }
 
 std::string AnswerReader::Check(AnswerMemory* memory) const {

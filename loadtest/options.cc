@@ -38,7 +38,8 @@ struct RawFlags {
   std::string input_len = "128";
   std::string output_len = "64";
   std::string labels;
-  std::string modes = "exact";
+  std::string decide_modes = "exact";
+  std::string generate_modes = "exact";
   std::string chaos_mix = "cancel:0.15,deadline:0.1,burst:0.005,invalid:0.1,slow:0.05";
   bool stop_at_eos = false;
   bool cold = false;
@@ -169,7 +170,11 @@ void AddDecideFlags(CLI::App& app, Options& options, RawFlags& raw) {
       ->group(kGroup);
   app.add_option("--labels", raw.labels, "Comma-separated; spaces count: ' yes, no'")
       ->group(kGroup);
-  app.add_option("--mode", raw.modes, "exact, verified or fast; several, comma-separated: a mix")
+  app.add_option("--mode", raw.decide_modes,
+                 "Of Decide: exact, verified or fast; several, comma-separated: a mix")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--generate-mode", raw.generate_modes, "Of Generate, in the same way")
       ->capture_default_str()
       ->group(kGroup);
   app.add_option("--max-mismatch", workload.max_mismatch, "For modes verified and fast")
@@ -205,18 +210,18 @@ void AddReportFlags(CLI::App& app, Options& options, RawFlags& raw) {
   app.add_flag("-q,--quiet", options.quiet, "No progress line")->group(kGroup);
 }
 
-absl::StatusOr<std::vector<DecideMode>> ParseModes(const std::string& text) {
-  std::vector<DecideMode> modes;
+absl::StatusOr<std::vector<Mode>> ParseModes(const std::string& flag, const std::string& text) {
+  std::vector<Mode> modes;
   for (const std::string& name : std::vector<std::string>(absl::StrSplit(text, ','))) {
     if (name == "exact") {
-      modes.push_back(DecideMode::kExact);
+      modes.push_back(Mode::kExact);
     } else if (name == "verified") {
-      modes.push_back(DecideMode::kVerified);
+      modes.push_back(Mode::kVerified);
     } else if (name == "fast") {
-      modes.push_back(DecideMode::kFast);
+      modes.push_back(Mode::kFast);
     } else {
       return absl::InvalidArgumentError(
-          absl::StrCat("--mode '", name, "': write exact, verified or fast"));
+          absl::StrCat(flag, " '", name, "': write exact, verified or fast"));
     }
   }
   return modes;
@@ -244,16 +249,20 @@ absl::Status Convert(const RawFlags& raw, Options& options) {
   WorkloadOptions& workload = options.workload;
   absl::StatusOr<Lengths> input = Lengths::Parse(raw.input_len);
   absl::StatusOr<Lengths> output = Lengths::Parse(raw.output_len);
-  absl::StatusOr<std::vector<DecideMode>> modes = ParseModes(raw.modes);
+  absl::StatusOr<std::vector<Mode>> decide_modes = ParseModes("--mode", raw.decide_modes);
+  absl::StatusOr<std::vector<Mode>> generate_modes =
+      ParseModes("--generate-mode", raw.generate_modes);
   absl::StatusOr<ChaosMix> mix = ChaosMix::Parse(raw.chaos_mix);
   absl::StatusOr<Slo> slo = Slo::Parse(raw.goodput);
-  for (const absl::Status& status : {input.status(), output.status(), modes.status(), mix.status(),
-                                     slo.status(), SetCredentials(raw, options.client)}) {
+  for (const absl::Status& status :
+       {input.status(), output.status(), decide_modes.status(), generate_modes.status(),
+        mix.status(), slo.status(), SetCredentials(raw, options.client)}) {
     if (!status.ok()) return status;
   }
   workload.input_lens = *input;
   workload.output_lens = *output;
-  workload.modes = *modes;
+  workload.decide_modes = *decide_modes;
+  workload.generate_modes = *generate_modes;
   workload.chaos_mix = *mix;
   workload.ignore_eos = !raw.stop_at_eos;
   // Another one in each run, or the second run would find the first one's prefixes.

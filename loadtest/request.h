@@ -9,7 +9,7 @@ namespace spade::loadtest {
 enum class Kind : uint8_t { kGenerate, kDecide };
 
 // As spade.v1.Mode, without its UNSPECIFIED.
-enum class DecideMode : uint8_t { kExact = 1, kVerified = 2, kFast = 3 };
+enum class Mode : uint8_t { kExact = 1, kVerified = 2, kFast = 3 };
 
 // Everything that a request is made of; made from the workload's seed and `index` alone.
 struct RequestSpec {
@@ -17,7 +17,7 @@ struct RequestSpec {
   Kind kind = Kind::kGenerate;
   Fault fault = Fault::kNone;
   InvalidRequest invalid = InvalidRequest::kGarbageBytes;  // kInvalid
-  DecideMode mode = DecideMode::kExact;
+  Mode mode = Mode::kExact;
   uint32_t prompt_index = 0;  // Decide: of the prompt file
   uint32_t input_len = 0;     // token-id prompts
   uint32_t output_len = 0;    // Generate

@@ -38,6 +38,10 @@ void AppendTokens(Rng rng, const ModelFacts& model, uint32_t end, std::vector<ui
   }
 }
 
+Mode OneOf(const std::vector<Mode>& modes, Rng& rng) {
+  return modes[rng.Below(static_cast<uint32_t>(modes.size()))];
+}
+
 template <typename Message>
 std::string Finish(const RequestSpec& spec, const std::string& cold_salt, const ModelFacts& model,
                    Message& request) {
@@ -55,7 +59,9 @@ absl::StatusOr<Workload> Workload::Make(WorkloadOptions options, ModelFacts mode
   if (options.decide_share > 0 && options.labels.size() < 2) {
     return absl::InvalidArgumentError("Decide needs two labels or more: --labels ' yes, no'");
   }
-  if (options.modes.empty()) return absl::InvalidArgumentError("name a mode with --mode");
+  if (options.decide_modes.empty() || options.generate_modes.empty()) {
+    return absl::InvalidArgumentError("name a mode with --mode and with --generate-mode");
+  }
   if (absl::Status status = CheckLengths(options, model); !status.ok()) return status;
   return Workload(std::move(options), std::move(model));
 }
@@ -67,18 +73,25 @@ RequestSpec Workload::MakeSpec(uint64_t index) const {
   spec.kind = rng.Uniform() < options_.decide_share ? Kind::kDecide : Kind::kGenerate;
   spec.input_len = options_.input_lens.Sample(rng);
   if (spec.kind == Kind::kDecide) {
-    spec.mode = options_.modes[rng.Below(static_cast<uint32_t>(options_.modes.size()))];
+    spec.mode = OneOf(options_.decide_modes, rng);
     const auto num_prompts = static_cast<uint32_t>(options_.decide_prompts.size());
     if (num_prompts > 0) spec.prompt_index = rng.Below(num_prompts);
-  } else if (!options_.trace.empty()) {
-    const TraceRow& row = options_.trace[index % options_.trace.size()];
-    spec.input_len = row.input_len;
-    spec.output_len = row.output_len;
   } else {
-    spec.output_len = options_.output_lens.Sample(rng);
+    spec.mode = OneOf(options_.generate_modes, rng);
+    SetLengths(rng, spec);
   }
   if (options_.chaos) ChooseFault(rng, spec);
   return spec;
+}
+
+void Workload::SetLengths(Rng& rng, RequestSpec& spec) const {
+  if (options_.trace.empty()) {
+    spec.output_len = options_.output_lens.Sample(rng);
+    return;
+  }
+  const TraceRow& row = options_.trace[spec.index % options_.trace.size()];
+  spec.input_len = row.input_len;
+  spec.output_len = row.output_len;
 }
 
 void Workload::ChooseFault(Rng& rng, RequestSpec& spec) const {
@@ -125,6 +138,8 @@ std::string Workload::MakePayload(const RequestSpec& spec) const {
     request.mutable_sampling()->set_seed(spec.index);
     request.mutable_stopping()->set_max_tokens(spec.output_len);
     request.mutable_stopping()->set_ignore_eos(options_.ignore_eos);
+    request.set_mode(static_cast<v1::Mode>(spec.mode));
+    if (spec.mode == Mode::kFast) request.set_max_mismatch(options_.max_mismatch);
     return Finish(spec, options_.cold_salt, model_, request);
   }
   v1::DecideRequest request;
@@ -136,7 +151,7 @@ std::string Workload::MakePayload(const RequestSpec& spec) const {
   }
   request.mutable_labels()->Assign(options_.labels.begin(), options_.labels.end());
   request.set_mode(static_cast<v1::Mode>(spec.mode));
-  if (spec.mode != DecideMode::kExact) request.set_max_mismatch(options_.max_mismatch);
+  if (spec.mode != Mode::kExact) request.set_max_mismatch(options_.max_mismatch);
   return Finish(spec, options_.cold_salt, model_, request);
 }
 

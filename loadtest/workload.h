@@ -40,7 +40,8 @@ struct WorkloadOptions {
   double decide_share = 0;      // of the requests, in [0, 1]
   std::vector<DecidePrompt> decide_prompts;  // empty: token-id prompts
   std::vector<std::string> labels;
-  std::vector<DecideMode> modes = {DecideMode::kExact};  // one at random
+  std::vector<Mode> decide_modes = {Mode::kExact};    // one at random
+  std::vector<Mode> generate_modes = {Mode::kExact};  // one at random
   double max_mismatch = 0.01;
   bool chaos = false;
   ChaosMix chaos_mix;
@@ -65,6 +66,7 @@ class Workload final {
   Workload(WorkloadOptions options, ModelFacts model)
       : options_(std::move(options)), model_(std::move(model)) {}
 
+  void SetLengths(Rng& rng, RequestSpec& spec) const;
   void ChooseFault(Rng& rng, RequestSpec& spec) const;
   std::vector<uint32_t> MakeTokens(const RequestSpec& spec) const;
 

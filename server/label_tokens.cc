@@ -1,11 +1,13 @@
 #include "server/label_tokens.h"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
-#include <unordered_map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/runtime/validate.h"
 #include "server/field_check.h"
 
 namespace spade {
@@ -55,8 +57,8 @@ absl::StatusOr<Stem> MakeStem(const Tokenizer& tokenizer, size_t num_labels,
   return Stem{*prompt.text, *prompt.ids, prompt.add_special_tokens};
 }
 
-absl::StatusOr<TokenId> LabelToken(const Tokenizer& tokenizer, const std::string& field,
-                                   const std::string& label, const Stem& stem) {
+absl::StatusOr<std::vector<TokenId>> LabelOf(const Tokenizer& tokenizer, const std::string& field,
+                                             const std::string& label, const Stem& stem) {
   if (label.empty()) return FieldError(field, "must not be empty");
   if (label.size() > kMaxLabelBytes) {
     return FieldError(field, absl::StrCat("at most ", kMaxLabelBytes, " bytes"));
@@ -68,33 +70,30 @@ absl::StatusOr<TokenId> LabelToken(const Tokenizer& tokenizer, const std::string
                                           "\" joins the prompt's last token; move "
                                           "the space between them into the label"));
   }
-  const size_t count = ids->size() - stem.ids.size();
-  if (count == 1) return ids->back();
-  return FieldError(field,
-                    absl::StrCat("\"", label, "\" is ", count,
-                                 " tokens after this prompt, not "
-                                 "one; labels of more tokens need EXACT scoring, which is not "
-                                 "available yet"));
+  const auto end = ids->begin() + static_cast<std::ptrdiff_t>(stem.ids.size());
+  if (end == ids->end()) return FieldError(field, "adds no token to the prompt");
+  return std::vector<TokenId>(end, ids->end());
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<TokenId>> LabelTokens(const Tokenizer& tokenizer,
-                                                 const std::vector<std::string>& labels,
-                                                 const LabelledPrompt& prompt) {
+absl::StatusOr<std::vector<std::vector<TokenId>>> LabelTokens(
+    const Tokenizer& tokenizer, const std::vector<std::string>& labels,
+    const LabelledPrompt& prompt) {
   if (labels.size() < 2) return FieldError("labels", "at least 2 are needed");
   SPADE_RETURN_IF_ERROR(CheckCount("labels", labels.size(), kMaxLabels));
   SPADE_ASSIGN_OR_RETURN(const Stem stem, MakeStem(tokenizer, labels.size(), prompt));
-  std::vector<TokenId> tokens;
-  std::unordered_map<TokenId, size_t> seen;
+  std::vector<std::vector<TokenId>> tokens;
+  std::map<std::vector<TokenId>, size_t> seen;
   for (size_t i = 0; i < labels.size(); ++i) {
-    SPADE_ASSIGN_OR_RETURN(const TokenId id, LabelToken(tokenizer, LabelField(i), labels[i], stem));
-    const auto [first, is_new] = seen.emplace(id, i);
+    SPADE_ASSIGN_OR_RETURN(std::vector<TokenId> label,
+                           LabelOf(tokenizer, LabelField(i), labels[i], stem));
+    const auto [first, is_new] = seen.emplace(label, i);
     if (!is_new) {
-      return FieldError(LabelField(i), absl::StrCat("the same token as labels[", first->second,
+      return FieldError(LabelField(i), absl::StrCat("the same tokens as labels[", first->second,
                                                     "]; labels must differ"));
     }
-    tokens.push_back(id);
+    tokens.push_back(std::move(label));
   }
   return tokens;
 }

@@ -9,7 +9,6 @@
 
 namespace spade {
 
-inline constexpr int kMaxLabels = 1024;
 inline constexpr size_t kMaxLabelBytes = 256;
 
 // The prompt that labels follow, as text and as tokens.
@@ -19,10 +18,10 @@ struct LabelledPrompt {
   bool add_special_tokens = true;
 };
 
-// The one token that each label adds to the prompt. INVALID_ARGUMENT names the label: not exactly
-// one token there, one that changes the prompt's own tokens, or the same token as another label.
-absl::StatusOr<std::vector<TokenId>> LabelTokens(const Tokenizer& tokenizer,
-                                                 const std::vector<std::string>& labels,
-                                                 const LabelledPrompt& prompt);
+// The tokens that each label adds to the prompt. INVALID_ARGUMENT names the label: none there, one
+// that changes the prompt's own tokens, or the same tokens as another label's.
+absl::StatusOr<std::vector<std::vector<TokenId>>> LabelTokens(
+    const Tokenizer& tokenizer, const std::vector<std::string>& labels,
+    const LabelledPrompt& prompt);
 
 }  // namespace spade

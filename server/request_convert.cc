@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/runtime/validate.h"
 #include "server/field_check.h"
 #include "server/label_tokens.h"
 
@@ -21,12 +23,7 @@ constexpr size_t kLoggedIdBytes = 128;
 constexpr size_t kMaxCacheSaltBytes = 256;
 constexpr size_t kMinPromptByteLimit = 64u << 10;
 constexpr size_t kPromptBytesPerToken = 32;  // of the context; text is about 4
-constexpr int32_t kMaxContinuations = 128;
-constexpr int kMaxStopStrings = 16;
-constexpr size_t kMaxStopStringBytes = 256;
-constexpr int kMaxStopTokens = 256;
 constexpr int kMaxLogitBiases = 4096;
-constexpr int32_t kMaxLogprobs = 20;
 
 absl::StatusOr<std::vector<TokenId>> CheckedTokenIds(
     const std::string& field, const google::protobuf::RepeatedField<uint32_t>& ids,
@@ -94,9 +91,9 @@ absl::Status SetStopping(const v1::Stopping& from, int32_t vocab_size, GenerateR
                                                      to.max_tokens.value_or(kMaxInt32)));
   SPADE_RETURN_IF_ERROR(CheckCount("stopping.stop", from.stop_size(), kMaxStopStrings));
   for (const std::string& stop : from.stop()) {
-    if (stop.empty() || stop.size() > kMaxStopStringBytes) {
+    if (stop.empty() || stop.size() > kMaxStopBytes) {
       return FieldError("stopping.stop",
-                        absl::StrCat("each must be 1 to ", kMaxStopStringBytes, " bytes"));
+                        absl::StrCat("each must be 1 to ", kMaxStopBytes, " bytes"));
     }
     to.stop.push_back(stop);
   }
@@ -127,23 +124,26 @@ absl::Status SetOutput(const v1::OutputOptions& from, GenerateRequest& to) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ExitMode> ConvertMode(const v1::DecideRequest& request) {
-  switch (request.mode()) {
+absl::StatusOr<ExitMode> CheckedMode(v1::Mode mode) {
+  switch (mode) {
     case v1::MODE_UNSPECIFIED:
     case v1::MODE_EXACT:
-      // Silence here would let a client believe that it has asked for an early exit.
-      if (request.max_mismatch() == 0) return ExitMode::kExact;
-      return FieldError("max_mismatch", "has a meaning in modes VERIFIED and FAST only");
+      return ExitMode::kExact;
     case v1::MODE_VERIFIED:
+      return ExitMode::kVerified;
     case v1::MODE_FAST:
-      if (request.max_mismatch() > 0 && request.max_mismatch() < 1) {
-        return request.mode() == v1::MODE_FAST ? ExitMode::kFast : ExitMode::kVerified;
-      }
-      return FieldError("max_mismatch",
-                        absl::StrCat("must be in (0, 1), not ", request.max_mismatch()));
+      return ExitMode::kFast;
     default:
-      return FieldError("mode", absl::StrCat("unknown value ", static_cast<int>(request.mode())));
+      return FieldError("mode", absl::StrCat("unknown value ", static_cast<int>(mode)));
   }
+}
+
+// A bound where none is used is refused: silence would let a client believe in a guarantee.
+absl::StatusOr<double> CheckedMismatch(double max_mismatch, bool is_used, absl::string_view modes) {
+  if (!is_used && max_mismatch == 0) return 0;
+  if (!is_used) return FieldError("max_mismatch", absl::StrCat("has a meaning in ", modes));
+  if (max_mismatch > 0 && max_mismatch < 1) return max_mismatch;
+  return FieldError("max_mismatch", absl::StrCat("must be in (0, 1), not ", max_mismatch));
 }
 
 absl::StatusOr<std::vector<float>> ConvertPriors(const v1::DecideRequest& request) {
@@ -161,6 +161,24 @@ absl::StatusOr<std::vector<float>> ConvertPriors(const v1::DecideRequest& reques
     bias.push_back(std::log(prior));
   }
   return bias;
+}
+
+// Where one label has several tokens, all are scored as sequences.
+absl::Status SetLabels(std::vector<std::vector<TokenId>> labels, DecideRequest& to) {
+  const auto longer = std::ranges::find_if(labels, [](const auto& ids) { return ids.size() > 1; });
+  if (longer == labels.end()) {
+    for (const std::vector<TokenId>& label : labels) to.labels.push_back(label[0]);
+    return absl::OkStatus();
+  }
+  if (to.mode != ExitMode::kExact) {
+    return FieldError(absl::StrCat("labels[", longer - labels.begin(), "]"),
+                      absl::StrCat("has ", longer->size(),
+                                   " tokens after this prompt; such are scored in mode EXACT only, "
+                                   "early exits need labels of one token"));
+  }
+  SPADE_RETURN_IF_ERROR(CheckCount("labels of several tokens", labels.size(), kMaxLabelSequences));
+  to.label_sequences = std::move(labels);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -220,19 +238,25 @@ absl::StatusOr<RequestContext> RequestConverter::Context(const Request& request)
 absl::StatusOr<GenerateRequest> RequestConverter::Convert(const v1::GenerateRequest& from) const {
   const int32_t vocab_size = model_->config.vocab_size;
   GenerateRequest to;
-  SPADE_ASSIGN_OR_RETURN(to.num_sequences, CheckedInt32("n", from.n(), 0, kMaxContinuations));
+  SPADE_ASSIGN_OR_RETURN(to.num_sequences, CheckedInt32("n", from.n(), 0, kMaxSequences));
   to.num_sequences = std::max(to.num_sequences, 1);
   SPADE_ASSIGN_OR_RETURN(to.sampling, ConvertSampling(from.sampling(), vocab_size, random_));
   SPADE_RETURN_IF_ERROR(SetStopping(from.stopping(), vocab_size, to));
   SPADE_RETURN_IF_ERROR(SetOutput(from.output(), to));
+  SPADE_ASSIGN_OR_RETURN(to.mode, CheckedMode(from.mode()));
+  SPADE_ASSIGN_OR_RETURN(
+      to.max_mismatch,
+      CheckedMismatch(from.max_mismatch(), to.mode == ExitMode::kFast, "mode FAST only"));
   SPADE_ASSIGN_OR_RETURN(to.context, Context(from));
   return to;
 }
 
 absl::StatusOr<DecideRequest> RequestConverter::Convert(const v1::DecideRequest& from) const {
   DecideRequest to;
-  SPADE_ASSIGN_OR_RETURN(to.mode, ConvertMode(from));
-  to.max_mismatch = from.max_mismatch();
+  SPADE_ASSIGN_OR_RETURN(to.mode, CheckedMode(from.mode()));
+  SPADE_ASSIGN_OR_RETURN(to.max_mismatch,
+                         CheckedMismatch(from.max_mismatch(), to.mode != ExitMode::kExact,
+                                         "modes VERIFIED and FAST only"));
   to.temperature = from.has_temperature() ? from.temperature() : 1.0f;
   SPADE_RETURN_IF_ERROR(CheckRange("temperature", to.temperature, 0.01, 100));
   SPADE_RETURN_IF_ERROR(CheckCount("labels", from.labels_size(), kMaxLabels));
@@ -241,7 +265,9 @@ absl::StatusOr<DecideRequest> RequestConverter::Convert(const v1::DecideRequest&
   const LabelledPrompt prompt{from.has_text() ? &from.text() : nullptr, &to.context.prompt,
                               !from.has_add_special_tokens() || from.add_special_tokens()};
   SPADE_ASSIGN_OR_RETURN(
-      to.labels, LabelTokens(*tokenizer_, {from.labels().begin(), from.labels().end()}, prompt));
+      std::vector<std::vector<TokenId>> labels,
+      LabelTokens(*tokenizer_, {from.labels().begin(), from.labels().end()}, prompt));
+  SPADE_RETURN_IF_ERROR(SetLabels(std::move(labels), to));
   return to;
 }
 

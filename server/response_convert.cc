@@ -30,6 +30,14 @@ void SetTimings(const Timings& from, v1::Timings& to) {
   to.set_decode(from.decode_s);
 }
 
+void SetEarlyTokens(const EarlyTokenStats& from, v1::EarlyTokens& to) {
+  to.set_exited(from.exited);
+  to.set_accepted(from.accepted);
+  if (from.layer_rows_full > 0) {
+    to.set_compute_saved(from.layer_rows_saved / from.layer_rows_full);
+  }
+}
+
 void SetFinish(const SequenceFinish& from, v1::Finish& to) {
   to.set_reason(from.reason == FinishReason::kStop ? v1::Finish::REASON_STOP
                                                    : v1::Finish::REASON_LENGTH);
@@ -40,6 +48,16 @@ void SetFinish(const SequenceFinish& from, v1::Finish& to) {
   }
   SetUsage(from.usage, *to.mutable_usage());
   SetTimings(from.timings, *to.mutable_timings());
+  if (from.early.has_value()) SetEarlyTokens(*from.early, *to.mutable_early_tokens());
+}
+
+template <typename AnyCalibration>
+void SetExits(const AnyCalibration& from, v1::CalibrationInfo& to) {
+  to.set_id(from.id);
+  for (const auto& exit : from.exits) to.add_exit_layers(exit.layer);
+  for (const Certificate& certificate : from.certificates) {
+    to.add_max_mismatch(certificate.max_mismatch);
+  }
 }
 
 }  // namespace
@@ -136,12 +154,11 @@ v1::GetModelResponse ConvertModel(const ModelInfo& model, const std::string& nam
   for (const TokenId id : config.eos_ids) response.add_eos_token_ids(id);
   for (const Calibration& calibration : model.calibrations) {
     v1::CalibrationInfo* info = response.add_calibrations();
-    info->set_id(calibration.id);
+    SetExits(calibration, *info);
     for (const std::string& label : calibration.label_texts) info->add_labels(label);
-    for (const ExitHead& exit : calibration.exits) info->add_exit_layers(exit.layer);
-    for (const Certificate& certificate : calibration.certificates) {
-      info->add_max_mismatch(certificate.max_mismatch);
-    }
+  }
+  if (model.token_calibration.has_value()) {
+    SetExits(*model.token_calibration, *response.mutable_generation_calibration());
   }
   return response;
 }

@@ -64,9 +64,15 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
   app.add_option("--calibration", engine.calibrations,
                  "Early-exit artifact of spade-calibrate; repeatable (default: "
-                 "spade.safetensors in the model's folder, if there)")
+                 "spade.safetensors and spade-generate.safetensors in the model's folder, where "
+                 "they fit)")
       ->check(CLI::ExistingFile)
       ->delimiter(',')
+      ->group("Model");
+  app.add_option("--shadow-share", engine.shadow_share,
+                 "Share of early answers that is also computed to full depth and compared")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
       ->group("Model");
   app.add_option("--max-context", engine.max_context, "Positions per request; 0: the model's")
       ->check(CLI::Range(0, 1 << 24))
@@ -192,6 +198,16 @@ std::chrono::milliseconds Milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
 }
 
+// A model's folder may be served in another numeric type than its calibrations were made in.
+void AddFoundCalibrations(const std::filesystem::path& folder, EngineOptions& engine) {
+  engine.skip_unfit_calibrations = true;
+  for (const char* name : {"spade.safetensors", "spade-generate.safetensors"}) {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(folder / name, error)) continue;
+    engine.calibrations.push_back((folder / name).string());
+  }
+}
+
 // Checks that need more than one flag; an empty string: all is well.
 std::string Resolve(Flags& flags) {
   ServerOptions& options = flags.options;
@@ -219,10 +235,7 @@ std::string Resolve(Flags& flags) {
   const auto folder = std::filesystem::canonical(engine.model_directory, error);
   if (error) return "--model: " + error.message();
   if (engine.model_name.empty()) engine.model_name = folder.filename().string();
-  const auto calibration = folder / "spade.safetensors";
-  if (engine.calibrations.empty() && std::filesystem::is_regular_file(calibration, error)) {
-    engine.calibrations.push_back(calibration.string());
-  }
+  if (engine.calibrations.empty()) AddFoundCalibrations(folder, engine);
   return "";
 }
 

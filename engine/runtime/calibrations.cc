@@ -77,18 +77,21 @@ absl::Status AddCalibration(TokenCalibration calibration, const Tokenizer& token
 
 }  // namespace
 
-absl::Status LoadCalibrations(std::span<const std::string> paths, const Checkpoint& checkpoint,
+absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& checkpoint,
                               const Tokenizer& tokenizer, ModelInfo* info) {
-  if (paths.empty()) return absl::OkStatus();
+  if (options.calibrations.empty()) return absl::OkStatus();
   info->model_sha256 = checkpoint.Sha256();
-  for (const std::string& path : paths) {
+  for (const std::string& path : options.calibrations) {
     SPADE_ASSIGN_OR_RETURN(AnyCalibration any, LoadAnyCalibration(path));
-    const absl::Status status = std::visit(
+    absl::Status status = std::visit(
         [&](auto& calibration) { return AddCalibration(std::move(calibration), tokenizer, info); },
         any);
-    if (!status.ok()) {
-      return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
-    }
+    if (status.ok()) continue;
+    status = absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+    if (!options.skip_unfit_calibrations || !absl::IsFailedPrecondition(status)) return status;
+    info->unfit_calibration = std::string(status.message());
+    spdlog::warn("calibration left out, there is no early exit with it: {}",
+                 info->unfit_calibration);
   }
   return absl::OkStatus();
 }

@@ -12,8 +12,9 @@
 namespace spade {
 
 // Loads calibration files into `info`, whose model and weight dtype are set; its model_sha256 too.
-// FAILED_PRECONDITION, naming the file and the part, where one was made for anything else.
-absl::Status LoadCalibrations(std::span<const std::string> paths, const Checkpoint& checkpoint,
+// FAILED_PRECONDITION, naming the file and the part, where one was made for anything else, unless
+// such are skipped.
+absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& checkpoint,
                               const Tokenizer& tokenizer, ModelInfo* info);
 
 // The layers after which some calibration has an exit, ascending.

@@ -30,6 +30,16 @@ float EntropyOf(std::span<const float> probabilities) {
 
 }  // namespace
 
+void SetAnswer(const DecideRequest& request, std::span<const float> logits, Decision* decision) {
+  std::vector<float>& probabilities = decision->probabilities;
+  probabilities.assign(logits.begin(), logits.end());
+  for (size_t i = 0; i < request.label_bias.size(); ++i) probabilities[i] += request.label_bias[i];
+  const auto best = std::ranges::max_element(probabilities);
+  decision->label = static_cast<int32_t>(best - probabilities.begin());
+  Softmax(probabilities, request.temperature);
+  decision->entropy = EntropyOf(probabilities);
+}
+
 DecisionState::DecisionState(DecideRequest request, std::shared_ptr<DecideSink> sink,
                              ExitPermit permit)
     : request_(std::move(request)),
@@ -65,15 +75,9 @@ int32_t DecisionState::spade_position(int32_t own_position) const {
 Decision DecisionState::Answer(const std::optional<ExitTaken>& exit, const ModelConfig& config,
                                Clock::time_point now) const {
   Decision decision;
-  decision.probabilities = label_logits_;
-  for (size_t i = 0; i < request_.label_bias.size(); ++i) {
-    decision.probabilities[i] += request_.label_bias[i];
-  }
-  const auto best = std::max_element(decision.probabilities.begin(), decision.probabilities.end());
-  decision.label = static_cast<int32_t>(best - decision.probabilities.begin());
-  Softmax(decision.probabilities, request_.temperature);
+  SetAnswer(request_, label_logits_, &decision);
   decision.exit_layer = exit ? exit->layer : config.num_layers;
-  decision.entropy = exit ? exit->entropy : EntropyOf(decision.probabilities);
+  if (exit) decision.entropy = exit->entropy;
   decision.threshold = exit ? exit->threshold : 0.0f;
   if (may_exit()) decision.certificate_id = permit_.calibration->id;
   CountRows(exit, config, &decision);

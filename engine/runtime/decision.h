@@ -20,6 +20,9 @@ struct ExitTaken {
   float threshold = 0;
 };
 
+// Fills in label, probabilities and entropy, as the labels' logits give them.
+void SetAnswer(const DecideRequest& request, std::span<const float> logits, Decision* decision);
+
 // A Decide request in work: the exit decision and the answer's arithmetic. Made on the caller's
 // thread, then owned by the loop.
 class DecisionState {

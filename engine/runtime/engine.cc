@@ -8,6 +8,7 @@
 #include "engine/runtime/engine_metrics.h"
 #include "engine/runtime/engine_parts.h"
 #include "engine/runtime/exit_permit.h"
+#include "engine/runtime/label_scoring.h"
 #include "engine/runtime/request_queue.h"
 #include "engine/runtime/validate.h"
 
@@ -35,8 +36,7 @@ class Engine::Impl {
     if (!request.max_tokens) {
       request.max_tokens = limits.max_context - static_cast<int32_t>(request.context.prompt.size());
     }
-    SPADE_ASSIGN_OR_RETURN(const TokenPermit permit, FindPermit(request, parts_->info.config,
-                                                                parts_->info.token_calibration));
+    SPADE_ASSIGN_OR_RETURN(const TokenPermit permit, FindPermit(request, parts_->info));
     auto state = std::make_unique<RequestState>();
     state->generation =
         std::make_unique<Generation>(std::move(request), std::move(sink), parts_->tokenizer.get(),
@@ -46,8 +46,13 @@ class Engine::Impl {
 
   absl::StatusOr<RequestHandle> Decide(DecideRequest request, std::shared_ptr<DecideSink> sink) {
     SPADE_RETURN_IF_ERROR(Validate(request, Limits()));
-    SPADE_ASSIGN_OR_RETURN(const ExitPermit permit,
-                           FindPermit(request, parts_->info.config, parts_->info.calibrations));
+    if (!request.label_sequences.empty()) {
+      GenerateRequest scoring = ScoringRequest(request);
+      return Generate(std::move(scoring),
+                      std::make_shared<LabelScorer>(std::move(request), std::move(sink),
+                                                    &parts_->info.config, &metrics_));
+    }
+    SPADE_ASSIGN_OR_RETURN(const ExitPermit permit, FindPermit(request, parts_->info));
     auto state = std::make_unique<RequestState>();
     state->decision = std::make_unique<DecisionState>(std::move(request), std::move(sink), permit);
     return Submit(std::move(state));

@@ -37,7 +37,9 @@ struct EngineOptions {
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
   bool prefix_cache = true;
   std::vector<std::string> calibrations;  // files of spade-calibrate; FAST needs a matching one
-  double shadow_share = 0.01;             // of FAST answers, completed to full depth and compared
+  // One that was made for something else is left out with a warning, in place of an error.
+  bool skip_unfit_calibrations = false;
+  double shadow_share = 0.01;  // of FAST answers, completed to full depth and compared
 };
 
 struct EngineStats {
@@ -60,6 +62,7 @@ struct ModelInfo {
   std::string model_sha256;  // empty until a calibration asks for it
   std::vector<Calibration> calibrations;
   std::optional<TokenCalibration> token_calibration;
+  std::string unfit_calibration;  // why one was left out; empty: none was
 };
 
 // The whole engine behind a few calls: one loop thread owns the scheduler, the KV cache and the

@@ -164,7 +164,7 @@ absl::Status EngineLoop::AddSequences(RequestState* request) {
   // Where the first sequence scores the prompt it shares no block: the second takes its place.
   const size_t first_sharer = generation.scores_prompt() ? 1 : 0;
   for (size_t i = 0; i < generation.sequences().size(); ++i) {
-    SequenceSpec spec = SpecOf(request->context(), *generation.request().max_tokens);
+    SequenceSpec spec = SpecOf(request->context(), generation.sequences()[i]->max_tokens());
     spec.use_prefix_cache = i >= first_sharer;
     if (i > first_sharer) spec.share_prefix_of = request->sequences[first_sharer];
     if (absl::Status status = AddSequence(request, std::move(spec)); !status.ok()) return status;

@@ -146,8 +146,7 @@ absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
   SPADE_ASSIGN_OR_RETURN(model.weight_dtype,
                          ChooseDType(options.weight_dtype, info.config, checkpoint));
   info.weight_dtype = NameOf(model.weight_dtype);
-  SPADE_RETURN_IF_ERROR(
-      LoadCalibrations(options.calibrations, checkpoint, *parts->tokenizer, &info));
+  SPADE_RETURN_IF_ERROR(LoadCalibrations(options, checkpoint, *parts->tokenizer, &info));
   model.exit_layers = ExitLayers(info);
   // A shadow check adds a row for each exit.
   model.max_rows = options.max_rows + std::ssize(model.exit_layers);

@@ -13,8 +13,13 @@ namespace {
 constexpr std::array<std::string_view, 2> kRpcNames = {"Generate", "Decide"};
 constexpr std::array<std::string_view, 4> kFinishedNames = {"stop", "length", "abort", "error"};
 
+// A forced generation scores the labels of a decision.
+bool Generates(const RequestState& request) {
+  return request.generation && !request.generation->is_forced();
+}
+
 Rpc RpcOf(const RequestState& request) {
-  return request.generation ? Rpc::kGenerate : Rpc::kDecide;
+  return Generates(request) ? Rpc::kGenerate : Rpc::kDecide;
 }
 
 }  // namespace
@@ -91,7 +96,7 @@ void EngineMetrics::OnEnded(const RequestState& request, absl::StatusCode code,
         .Increment(request.num_unfinished);
     return;
   }
-  if (!request.generation) return;
+  if (!Generates(request)) return;
   int32_t longest = 0;
   for (const auto& sequence : request.generation->sequences()) {
     longest = std::max(longest, sequence->num_output());
@@ -108,7 +113,7 @@ void EngineMetrics::OnScheduled(const RequestState& request, int32_t cached_toke
   cached_tokens_->Increment(cached_tokens);
   prompt_lengths_->Observe(prompt_tokens);
   computed_lengths_->Observe(prompt_tokens - cached_tokens);
-  if (!request.generation) return;
+  if (!Generates(request)) return;
   max_tokens_->Observe(*request.generation->request().max_tokens);
   num_sequences_->Observe(request.generation->request().num_sequences);
 }

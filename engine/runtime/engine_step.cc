@@ -135,12 +135,13 @@ void EngineLoop::DeliverTokens(const StepItem& item, Clock::time_point now) {
   const auto last = generated.last_token();
   GenerateDelta delta = generated.Take(now, item.sequence->cached_tokens);
   const auto count = static_cast<int32_t>(delta.tokens.size());
-  drawn_tokens_ += count;
-  CountTokens(item, delta);
-  if (last) {
-    metrics_.OnNextTokens(SecondsBetween(*last, now), count);
-  } else {
-    metrics_.OnFirstToken(SecondsBetween(request.context().arrival, now));
+  if (!request.generation->is_forced()) {
+    CountTokens(item, delta);
+    if (last) {
+      metrics_.OnNextTokens(SecondsBetween(*last, now), count);
+    } else {
+      metrics_.OnFirstToken(SecondsBetween(request.context().arrival, now));
+    }
   }
   const bool finished = delta.finish.has_value();
   if (finished) {
@@ -156,6 +157,7 @@ void EngineLoop::DeliverTokens(const StepItem& item, Clock::time_point now) {
 }
 
 void EngineLoop::CountTokens(const StepItem& item, const GenerateDelta& delta) {
+  drawn_tokens_ += static_cast<int32_t>(delta.tokens.size());
   const TokenExitTaken* const exit = TokenExitOf(item);
   const int32_t layer = exit == nullptr ? parts_.info.config.num_layers : exit->offer.layer;
   for (size_t i = 0; i < delta.tokens.size(); ++i) {
@@ -169,14 +171,14 @@ void EngineLoop::Finish(const StepItem& item, SequenceFinish& finish) {
   const auto dropped = static_cast<double>(parts_.runner->DropParked(*item.generated));
   if (const EarlyTokens* early = item.generated->early(); early != nullptr) {
     finish.early = early->stats();
-    finish.early.layer_rows_full = 1.0 * finish.usage.output_tokens * config.num_layers;
+    finish.early->layer_rows_full = 1.0 * finish.usage.output_tokens * config.num_layers;
   }
   if (item.mode == ExitMode::kFast) {
-    finish.early.layer_rows_saved = dropped;
+    finish.early->layer_rows_saved = dropped;
     metrics_.exits().OnRowsDropped(ExitMode::kFast, dropped,
                                    2.0 * static_cast<double>(config.layer_parameters()));
   }
-  metrics_.OnFinished(finish);
+  if (!item.request->generation->is_forced()) metrics_.OnFinished(finish);
 }
 
 void EngineLoop::DeliverDecision(const StepItem& item, Clock::time_point now) {

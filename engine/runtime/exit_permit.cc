@@ -32,6 +32,17 @@ absl::Status NoCertificate(const std::vector<Certificate>& certificates, double 
                               certificates.front().max_mismatch));
 }
 
+absl::Status NoCalibration(absl::string_view tool, const ModelInfo& model) {
+  if (!model.unfit_calibration.empty()) {
+    return Refused(
+        absl::StrCat("mode: no calibration of this kind fits the model as it is served; "
+                     "use EXACT. ",
+                     model.unfit_calibration));
+  }
+  return Refused(absl::StrCat(
+      "mode: no calibration is loaded; use EXACT, or start the server with a file of ", tool));
+}
+
 absl::Status CheckStartToken(const RequestContext& context, const ModelConfig& config) {
   if (context.prompt.front() == config.bos_id) return absl::OkStatus();
   return Refused(
@@ -53,16 +64,11 @@ absl::Status CheckGreedy(const GenerateRequest& request) {
 
 }  // namespace
 
-absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelConfig& config,
-                                      std::span<const Calibration> calibrations) {
+absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelInfo& model) {
   if (request.mode == ExitMode::kExact) return ExitPermit{};
-  if (calibrations.empty()) {
-    return Refused(
-        "mode: no calibration is loaded; use EXACT, or start the server with a file of "
-        "spade-calibrate");
-  }
+  if (model.calibrations.empty()) return NoCalibration("spade-calibrate", model);
   const Calibration* matching = nullptr;
-  for (const Calibration& calibration : calibrations) {
+  for (const Calibration& calibration : model.calibrations) {
     if (!SameLabels(calibration.label_ids, request.labels)) continue;
     matching = &calibration;
     if (const Certificate* certificate =
@@ -71,7 +77,7 @@ absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelC
         return Refused(
             "label_bias: certificates hold without label priors only; drop them or use EXACT");
       }
-      SPADE_RETURN_IF_ERROR(CheckStartToken(request.context, config));
+      SPADE_RETURN_IF_ERROR(CheckStartToken(request.context, model.config));
       return ExitPermit{&calibration, certificate};
     }
   }
@@ -79,17 +85,13 @@ absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelC
   return Refused("labels: no loaded calibration is for exactly this label set; use EXACT");
 }
 
-absl::StatusOr<TokenPermit> FindPermit(const GenerateRequest& request, const ModelConfig& config,
-                                       const std::optional<TokenCalibration>& calibration) {
+absl::StatusOr<TokenPermit> FindPermit(const GenerateRequest& request, const ModelInfo& model) {
   if (request.mode == ExitMode::kExact) return TokenPermit{};
-  if (!calibration) {
-    return Refused(
-        "mode: no calibration for generation is loaded; use EXACT, or start the server with a file "
-        "of spade-calibrate --generate");
-  }
+  const std::optional<TokenCalibration>& calibration = model.token_calibration;
+  if (!calibration) return NoCalibration("spade-calibrate --generate", model);
   if (request.mode == ExitMode::kVerified) return TokenPermit{&*calibration, nullptr};
   SPADE_RETURN_IF_ERROR(CheckGreedy(request));
-  SPADE_RETURN_IF_ERROR(CheckStartToken(request.context, config));
+  SPADE_RETURN_IF_ERROR(CheckStartToken(request.context, model.config));
   const Certificate* certificate = CertificateFor(calibration->certificates, request.max_mismatch);
   if (certificate == nullptr) {
     return NoCertificate(calibration->certificates, request.max_mismatch);

@@ -1,13 +1,10 @@
 #pragma once
 
-#include <optional>
-#include <span>
-
 #include "absl/status/statusor.h"
 #include "engine/exit/calibration.h"
 #include "engine/exit/token_calibration.h"
-#include "engine/model/model_config.h"
 #include "engine/runtime/early_tokens.h"
+#include "engine/runtime/engine.h"
 #include "engine/runtime/request.h"
 
 namespace spade {
@@ -20,13 +17,11 @@ struct ExitPermit {
 
 // The permit of a valid request: empty for EXACT. FAILED_PRECONDITION says which part of the
 // request no calibration covers. The label ids may be in any order. The result points into
-// `calibrations`.
-absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelConfig& config,
-                                      std::span<const Calibration> calibrations);
+// `model`.
+absl::StatusOr<ExitPermit> FindPermit(const DecideRequest& request, const ModelInfo& model);
 
 // The same for a generation. FAST: greedy decoding with nothing that moves the choice, a prompt
 // that begins with the start token, and a certificate. VERIFIED: nothing but a calibration.
-absl::StatusOr<TokenPermit> FindPermit(const GenerateRequest& request, const ModelConfig& config,
-                                       const std::optional<TokenCalibration>& calibration);
+absl::StatusOr<TokenPermit> FindPermit(const GenerateRequest& request, const ModelInfo& model);
 
 }  // namespace spade

@@ -39,10 +39,22 @@ std::span<const TokenId> GeneratedSequence::banned() const {
 
 TokenId GeneratedSequence::Draw(std::span<const float> logits, int32_t position,
                                 SamplerScratch& scratch) {
+  if (generation_->is_forced()) {
+    const auto next = static_cast<size_t>(num_output_) + drawn_.size();
+    const TokenId token = generation_->request().forced[static_cast<size_t>(index_)][next];
+    drawn_.push_back(Score(logits, token, 0, scratch));
+    return token;
+  }
   drawn_.push_back(Sample(logits, generation_->request().sampling, history_, banned(),
                           static_cast<uint32_t>(index_), position, scratch));
   if (early_) early_->EndRun();
   return drawn_.back().id;
+}
+
+int32_t GeneratedSequence::max_tokens() const {
+  const GenerateRequest& request = generation_->request();
+  if (request.forced.empty()) return *request.max_tokens;
+  return static_cast<int32_t>(request.forced[static_cast<size_t>(index_)].size());
 }
 
 GenerateDelta GeneratedSequence::Take(Clock::time_point now, int32_t cached_tokens) {
@@ -73,7 +85,7 @@ std::optional<GeneratedSequence::Ending> GeneratedSequence::AddToken(SampledToke
   ++num_output_;
   if (request.sampling.has_penalties()) history_.Append(id);
   std::optional<Ending> ending = AddText(id, &delta->text);
-  if (!ending && num_output_ >= *request.max_tokens) {
+  if (!ending && num_output_ >= max_tokens()) {
     ending = Ending{FinishReason::kLength, std::nullopt, std::nullopt};
   }
   return ending;

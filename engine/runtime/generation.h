@@ -38,6 +38,9 @@ class GeneratedSequence {
   // Draws the token after `logits` (vocab), a row at `position - 1`, and appends it to drawn().
   TokenId Draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch);
 
+  // Most tokens it can have.
+  int32_t max_tokens() const;
+
   // The tokens that the step gave, in order; Take consumes them.
   std::vector<SampledToken>& drawn() { return drawn_; }
   // The delta that the drawn tokens make, its `finish` set if the sequence ends with one of them:
@@ -91,6 +94,7 @@ class Generation {
   Generation& operator=(const Generation&) = delete;
 
   const GenerateRequest& request() const { return request_; }
+  bool is_forced() const { return !request_.forced.empty(); }
   GenerateSink& sink() { return *sink_; }
   std::vector<std::unique_ptr<GeneratedSequence>>& sequences() { return sequences_; }
   const TokenPermit& permit() const { return permit_; }

@@ -41,6 +41,9 @@ struct GenerateRequest {
   bool skip_special_tokens = true;
   bool detokenize = true;
   std::optional<int32_t> prompt_logprobs;  // alternatives per prompt token; 0: actual token only
+  // Not empty: sequence i's output is forced[i], which is scored; nothing is sampled or counted as
+  // generated. One for each of num_sequences.
+  std::vector<std::vector<TokenId>> forced;
   ExitMode mode = ExitMode::kExact;
   double max_mismatch = 0;  // kFast: bound on P(token != full depth's, after the same tokens)
 };
@@ -73,7 +76,7 @@ struct SequenceFinish {
   std::optional<std::string> stop_string;
   Usage usage;
   Timings timings;
-  EarlyTokenStats early;
+  std::optional<EarlyTokenStats> early;  // VERIFIED and FAST
 };
 
 // New output of one of the request's sequences.
@@ -99,15 +102,22 @@ class GenerateSink {
 // One label out of a set, after the prompt.
 struct DecideRequest {
   RequestContext context;
-  std::vector<TokenId> labels;    // one token each, distinct, at least 2
+  std::vector<TokenId> labels;  // one token each, distinct, at least 2
+  // In place of `labels`, kExact only: labels of any length, each scored by the sum of its tokens'
+  // log-probabilities.
+  std::vector<std::vector<TokenId>> label_sequences;
   std::vector<float> label_bias;  // added to label logits (log priors); empty: none
   float temperature = 1.0f;       // of the reported probabilities
   ExitMode mode = ExitMode::kExact;
   double max_mismatch = 0;  // kFast, kVerified: bound on P(label != full depth's)
 };
 
+inline size_t NumLabels(const DecideRequest& request) {
+  return request.label_sequences.empty() ? request.labels.size() : request.label_sequences.size();
+}
+
 struct Decision {
-  int32_t label = 0;                 // index into labels
+  int32_t label = 0;                 // index into labels, or label_sequences
   std::vector<float> probabilities;  // (labels)
   int32_t exit_layer = 0;            // num_layers: full depth
   float entropy = 0;                 // nats: L-SPADE's at the exit taken, else of probabilities

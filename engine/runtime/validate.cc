@@ -89,17 +89,49 @@ absl::Status CheckMismatch(double max_mismatch) {
   return Invalid("max_mismatch: must be in (0, 1) where an early exit is asked for");
 }
 
-absl::Status CheckLabels(const DecideRequest& request, const RequestLimits& limits) {
-  if (request.labels.size() < 2 || request.labels.size() > kMaxLabels) {
-    return Invalid(absl::StrCat("labels: 2 to ", kMaxLabels, " labels are needed"));
+absl::Status CheckCount(size_t num_labels, size_t most) {
+  if (num_labels >= 2 && num_labels <= most) return absl::OkStatus();
+  return Invalid(absl::StrCat("labels: 2 to ", most, " labels are needed"));
+}
+
+absl::Status CheckSequences(const DecideRequest& request, const RequestLimits& limits) {
+  const auto& sequences = request.label_sequences;
+  if (request.mode != ExitMode::kExact) {
+    return Invalid("labels: those of several tokens are scored in mode EXACT only");
   }
+  SPADE_RETURN_IF_ERROR(CheckCount(sequences.size(), kMaxLabelSequences));
+  const auto room = static_cast<size_t>(limits.max_context) - request.context.prompt.size();
+  for (const std::vector<TokenId>& label : sequences) {
+    if (label.empty()) return Invalid("labels: a label has no token");
+    if (label.size() > room) {
+      return Invalid(absl::StrCat("labels: one of ", label.size(), " tokens, but at most ", room,
+                                  " fit after the prompt"));
+    }
+    SPADE_RETURN_IF_ERROR(CheckIds("labels", label, limits.vocab_size));
+  }
+  std::vector<std::vector<TokenId>> sorted = sequences;
+  std::ranges::sort(sorted);
+  if (std::ranges::adjacent_find(sorted) != sorted.end()) {
+    return Invalid("labels: two labels are the same tokens");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTokens(const DecideRequest& request, const RequestLimits& limits) {
+  SPADE_RETURN_IF_ERROR(CheckCount(request.labels.size(), kMaxLabels));
   SPADE_RETURN_IF_ERROR(CheckIds("labels", request.labels, limits.vocab_size));
   std::vector<TokenId> sorted = request.labels;
   std::sort(sorted.begin(), sorted.end());
   if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
     return Invalid("labels: two labels are the same token");
   }
-  if (!request.label_bias.empty() && request.label_bias.size() != request.labels.size()) {
+  return absl::OkStatus();
+}
+
+absl::Status CheckLabels(const DecideRequest& request, const RequestLimits& limits) {
+  SPADE_RETURN_IF_ERROR(request.label_sequences.empty() ? CheckTokens(request, limits)
+                                                        : CheckSequences(request, limits));
+  if (!request.label_bias.empty() && request.label_bias.size() != NumLabels(request)) {
     return Invalid("label_bias: needs one value per label, or none");
   }
   for (const float bias : request.label_bias) {

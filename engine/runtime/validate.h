@@ -11,8 +11,9 @@ namespace spade {
 inline constexpr int32_t kMaxSequences = 128;  // n of one request
 inline constexpr size_t kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopBytes = 256;  // of one stop string
-inline constexpr size_t kMaxStopTokens = 64;
+inline constexpr size_t kMaxStopTokens = 256;
 inline constexpr size_t kMaxLabels = 1024;
+inline constexpr size_t kMaxLabelSequences = kMaxSequences;  // labels of several tokens
 
 // What a request is checked against.
 struct RequestLimits {

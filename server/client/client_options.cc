@@ -30,10 +30,18 @@ struct Flags {
   std::vector<float> priors;
   std::vector<std::string> stop;
   v1::Mode mode = v1::MODE_EXACT;
+  double max_mismatch = 0;
 };
 
 const std::map<std::string, v1::Mode> kModes = {
     {"exact", v1::MODE_EXACT}, {"verified", v1::MODE_VERIFIED}, {"fast", v1::MODE_FAST}};
+
+void AddModeFlags(CLI::App* app, Flags& flags, const std::string& bound_help) {
+  app->add_option("--mode", flags.mode, "exact, verified or fast")
+      ->transform(CLI::CheckedTransformer(kModes).description("NAME"))
+      ->default_str("exact");
+  app->add_option("--max-mismatch", flags.max_mismatch, bound_help);
+}
 
 template <typename Value, typename Set>
 CLI::Option* AddField(CLI::App* app, const std::string& name, Set set, const std::string& help) {
@@ -98,6 +106,7 @@ void AddGenerate(CLI::App& app, Flags& flags) {
   AddField<uint32_t>(
       generate, "--logprobs", [&request](uint32_t n) { request.mutable_output()->set_logprobs(n); },
       "With this many alternatives (needs --json to be seen)");
+  AddModeFlags(generate, flags, "fast: bound on P(a token differs from full depth's)");
   generate->add_option("--stop", flags.stop, "End before this text; repeatable");
   generate->add_flag_callback(
       "--ignore-eos", [=] { stopping->set_ignore_eos(true); }, "Go on after the end-of-text token");
@@ -111,12 +120,7 @@ void AddDecide(CLI::App& app, Flags& flags) {
   decide->add_option("--labels", flags.labels,
                      "Comma-separated, spaces kept: \" yes, no\" is two labels with a space each");
   decide->add_option("--label", flags.label_list, "One label, for those with commas; repeatable");
-  decide->add_option("--mode", flags.mode, "exact, verified or fast")
-      ->transform(CLI::CheckedTransformer(kModes).description("NAME"))
-      ->default_str("exact");
-  AddField<double>(
-      decide, "--max-mismatch", [&request](double m) { request.set_max_mismatch(m); },
-      "verified and fast: bound on P(label differs from full depth)");
+  AddModeFlags(decide, flags, "verified and fast: bound on P(label differs from full depth)");
   AddField<float>(
       decide, "--temperature", [&request](float t) { request.set_temperature(t); },
       "Of the probabilities (default 1)");
@@ -187,6 +191,8 @@ void SetCommon(const Flags& flags, const std::string& prompt, Request& request) 
   request.set_model(flags.model);
   request.set_priority(flags.priority);
   request.set_cache_salt(flags.cache_salt);
+  request.set_mode(flags.mode);
+  request.set_max_mismatch(flags.max_mismatch);
   if (flags.no_special_tokens) request.set_add_special_tokens(false);
   if (flags.token_ids.empty()) {
     request.set_text(prompt);
@@ -224,7 +230,6 @@ std::string Resolve(Flags& flags) {
       SetCommon(flags, prompt, options.decide);
       SetLabels(flags, options.decide);
       if (options.decide.labels_size() < 2) return "decide needs --labels with at least two";
-      options.decide.set_mode(flags.mode);
       options.decide.mutable_label_priors()->Add(flags.priors.begin(), flags.priors.end());
       break;
     case Command::kTokenize:

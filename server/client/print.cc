@@ -40,6 +40,13 @@ void GeneratePrinter::Add(const v1::GenerateResponse& response) {
   if (response.has_finish()) finishes_[response.index()] = response.finish();
 }
 
+// FAST has nothing accepted: its early tokens are its answer.
+void PrintEarlyTokens(const v1::EarlyTokens& early, std::ostream& err) {
+  err << fmt::format("early tokens: {}", early.exited());
+  if (early.accepted() > 0) err << fmt::format(", of which {} verified", early.accepted());
+  err << fmt::format("; compute saved: {:.1f} %\n", early.compute_saved() * 100);
+}
+
 void GeneratePrinter::End() {
   if (any_) out_ << "\n";
   for (const auto& [index, text] : later_) out_ << "--- " << index << "\n" << text << "\n";
@@ -48,6 +55,7 @@ void GeneratePrinter::End() {
     err_ << fmt::format("finish {}: {}\n", index,
                         finish.reason() == v1::Finish::REASON_STOP ? "stop" : "length");
     PrintUsage(finish.usage(), finish.timings(), err_);
+    if (finish.has_early_tokens()) PrintEarlyTokens(finish.early_tokens(), err_);
   }
 }
 

@@ -76,13 +76,12 @@ TEST(TokenCalibrationTest, RefusesEveryPrefix) {
 
 TEST(TokenCalibrationTest, NamesWhatIsMalformed) {
   ExpectMalformed([](TokenCalibration& c) { c.candidates = {7, 2}; }, "candidates");
-  ExpectMalformed([](TokenCalibration& c) { c.candidates.clear(); }, "candidates");
   ExpectMalformed([](TokenCalibration& c) { c.exits[1].layer = 4; }, "layer");
   ExpectMalformed([](TokenCalibration& c) { c.exits[0].temperature = 0; }, "temperature");
   ExpectMalformed([](TokenCalibration& c) { c.rank = 3; }, "down");
   ExpectMalformed([](TokenCalibration& c) { c.drafts[0][1].threshold = 0.05f; }, "drafts");
   ExpectMalformed([](TokenCalibration& c) { c.drafts[0][1].share = 1.5; }, "drafts");
-  ExpectMalformed([](TokenCalibration& c) { c.model_sha256 = "x"; }, "model_sha256");
+  ExpectMalformed([](TokenCalibration& c) { c.model_sha256.resize(63); }, "model_sha256");
   ExpectMalformed(
       [](TokenCalibration& c) {
         c.certificates[0].mismatched = {200, 0};

@@ -65,7 +65,7 @@ class AnswerReaderTest : public testing::Test {
     return spec;
   }
 
-  static RequestSpec Decide(DecideMode mode) {
+  static RequestSpec Decide(Mode mode) {
     RequestSpec spec;
     spec.kind = Kind::kDecide;
     spec.mode = mode;
@@ -106,39 +106,38 @@ TEST_F(AnswerReaderTest, FindsMessagesAfterTheFinish) {
 }
 
 TEST_F(AnswerReaderTest, ReadsADecision) {
-  EXPECT_EQ(Check<v1::DecideResponse>(Decide(DecideMode::kExact), {Decision(" no", 1, 0.75)}), "");
+  EXPECT_EQ(Check<v1::DecideResponse>(Decide(Mode::kExact), {Decision(" no", 1, 0.75)}), "");
   EXPECT_EQ(record_.correct, 1);
 }
 
 TEST_F(AnswerReaderTest, AcceptsAnEarlyAnswerInModeVerified) {
   const auto early = Decision(" yes", 0, 0.25, v1::DecideResponse::KIND_EARLY);
   const auto final = Decision(" no", 1, 0.75);
-  EXPECT_EQ(Check<v1::DecideResponse>(Decide(DecideMode::kVerified), {early, final}), "");
+  EXPECT_EQ(Check<v1::DecideResponse>(Decide(Mode::kVerified), {early, final}), "");
   EXPECT_TRUE(record_.early);
   EXPECT_EQ(record_.first, 1);
   EXPECT_EQ(record_.last, 2);
-  EXPECT_NE(Check<v1::DecideResponse>(Decide(DecideMode::kExact), {early, final}), "");
+  EXPECT_NE(Check<v1::DecideResponse>(Decide(Mode::kExact), {early, final}), "");
 }
 
 TEST_F(AnswerReaderTest, FindsALabelThatWasNotAskedFor) {
-  EXPECT_NE(Check<v1::DecideResponse>(Decide(DecideMode::kExact), {Decision(" maybe", 1, 0.5)}),
-            "");
-  EXPECT_NE(Check<v1::DecideResponse>(Decide(DecideMode::kExact), {Decision(" no", 0, 0.5)}), "");
+  EXPECT_NE(Check<v1::DecideResponse>(Decide(Mode::kExact), {Decision(" maybe", 1, 0.5)}), "");
+  EXPECT_NE(Check<v1::DecideResponse>(Decide(Mode::kExact), {Decision(" no", 0, 0.5)}), "");
 }
 
 TEST_F(AnswerReaderTest, FindsProbabilitiesThatDoNotSumToOne) {
   v1::DecideResponse response = Decision(" no", 1, 0.75);
   response.set_probabilities(0, 0.5);
-  EXPECT_NE(Check<v1::DecideResponse>(Decide(DecideMode::kExact), {response}), "");
+  EXPECT_NE(Check<v1::DecideResponse>(Decide(Mode::kExact), {response}), "");
 }
 
 TEST_F(AnswerReaderTest, FindsTwoFinalAnswers) {
   const auto final = Decision(" no", 1, 0.75);
-  EXPECT_NE(Check<v1::DecideResponse>(Decide(DecideMode::kExact), {final, final}), "");
+  EXPECT_NE(Check<v1::DecideResponse>(Decide(Mode::kExact), {final, final}), "");
 }
 
 TEST_F(AnswerReaderTest, FindsAnExactDecisionThatChanged) {
-  const RequestSpec exact = Decide(DecideMode::kExact);
+  const RequestSpec exact = Decide(Mode::kExact);
   EXPECT_EQ(Check<v1::DecideResponse>(exact, {Decision(" no", 1, 0.75)}), "");
   EXPECT_EQ(Check<v1::DecideResponse>(exact, {Decision(" no", 1, 0.75)}), "");
   EXPECT_NE(Check<v1::DecideResponse>(exact, {Decision(" no", 1, 0.7500001f)}), "");
@@ -181,9 +180,9 @@ TEST(IsExpectedCodeTest, InvalidRequestsMustBeRefused) {
 TEST(IsExpectedCodeTest, OnlyEarlyExitsMayLackACalibration) {
   RequestSpec spec;
   spec.kind = Kind::kDecide;
-  spec.mode = DecideMode::kFast;
+  spec.mode = Mode::kFast;
   EXPECT_TRUE(IsExpectedCode(spec, grpc::FAILED_PRECONDITION));
-  spec.mode = DecideMode::kExact;
+  spec.mode = Mode::kExact;
   EXPECT_FALSE(IsExpectedCode(spec, grpc::FAILED_PRECONDITION));
 }
 

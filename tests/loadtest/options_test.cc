@@ -32,10 +32,13 @@ TEST(OptionsTest, LabelsKeepTheirSpaces) {
 
 TEST(OptionsTest, ReadsModesAndGoodput) {
   const ParsedOptions parsed =
-      Parse({"--mode", "verified,fast", "--goodput", "ttft:5", "e2el:9", "--rate", "3"});
+      Parse({"--mode", "verified,fast", "--generate-mode", "exact,verified", "--goodput", "ttft:5",
+             "e2el:9", "--rate", "3"});
   ASSERT_TRUE(parsed.options) << parsed.output;
-  EXPECT_EQ(parsed.options->workload.modes,
-            (std::vector<DecideMode>{DecideMode::kVerified, DecideMode::kFast}));
+  EXPECT_EQ(parsed.options->workload.decide_modes,
+            (std::vector<Mode>{Mode::kVerified, Mode::kFast}));
+  EXPECT_EQ(parsed.options->workload.generate_modes,
+            (std::vector<Mode>{Mode::kExact, Mode::kVerified}));
   EXPECT_EQ(parsed.options->slo.ttft_ms, 5);
   EXPECT_EQ(parsed.options->slo.e2el_ms, 9);
   EXPECT_FALSE(parsed.options->slo.tpot_ms);

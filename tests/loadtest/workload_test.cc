@@ -99,7 +99,7 @@ TEST(WorkloadTest, DecideCarriesPromptLabelsAndMode) {
   WorkloadOptions options = Options();
   options.decide_share = 1;
   options.decide_prompts = {{"Is it?", " yes"}};
-  options.modes = {DecideMode::kFast};
+  options.decide_modes = {Mode::kFast};
   options.max_mismatch = 0.05;
   const Workload workload = *Workload::Make(options, Model());
   v1::DecideRequest request;
@@ -108,6 +108,19 @@ TEST(WorkloadTest, DecideCarriesPromptLabelsAndMode) {
   EXPECT_EQ(request.labels(1), " no");
   EXPECT_EQ(request.mode(), v1::MODE_FAST);
   EXPECT_EQ(request.max_mismatch(), 0.05);
+}
+
+TEST(WorkloadTest, GenerateNamesAMismatchInModeFastOnly) {
+  for (const Mode mode : {Mode::kExact, Mode::kVerified, Mode::kFast}) {
+    WorkloadOptions options = Options();
+    options.generate_modes = {mode};
+    options.max_mismatch = 0.05;
+    const Workload workload = *Workload::Make(options, Model());
+    v1::GenerateRequest request;
+    ASSERT_TRUE(request.ParseFromString(workload.MakePayload(workload.MakeSpec(0))));
+    EXPECT_EQ(request.mode(), static_cast<v1::Mode>(mode));
+    EXPECT_EQ(request.max_mismatch(), mode == Mode::kFast ? 0.05 : 0);
+  }
 }
 
 TEST(WorkloadTest, ExactDecisionsNameNoMismatch) {

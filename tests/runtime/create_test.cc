@@ -101,6 +101,17 @@ TEST(CreateTest, CalibrationThatFits) {
   EXPECT_TRUE(CreateWith([](Calibration&) {}).ok());
 }
 
+TEST(CreateTest, UnfitCalibrationsMayBeSkipped) {
+  EngineOptions options = SmallOptions();
+  options.weight_dtype = "int8";
+  options.calibrations = {TicketsModel() + "/spade.safetensors"};
+  EXPECT_EQ(CreateStatus(options).code(), absl::StatusCode::kFailedPrecondition);
+  options.skip_unfit_calibrations = true;
+  const TestEngine engine = MakeEngine(options);
+  EXPECT_TRUE(engine->info().calibrations.empty());
+  EXPECT_NE(engine->info().unfit_calibration.find("dtype"), std::string::npos);
+}
+
 TEST(CreateTest, CalibrationsOfSomethingElse) {
   ExpectNames(CreateWith([](Calibration& c) { c.model_sha256 = std::string(64, '0'); }), "model");
   ExpectNames(CreateWith([](Calibration& c) { c.tokenizer_sha256 = std::string(64, '0'); }),

@@ -12,47 +12,52 @@ namespace {
 class PermitTest : public ::testing::Test {
  protected:
   PermitTest() {
-    config_.bos_id = 0;
+    model_.config.bos_id = 0;
     Calibration calibration;
     calibration.label_ids = {9, 7, 8};
     calibration.certificates.resize(2);
     calibration.certificates[0].max_mismatch = 0.01;
     calibration.certificates[1].max_mismatch = 0.1;
-    calibrations_.push_back(calibration);
+    model_.calibrations.push_back(calibration);
     request_.context.prompt = {0, 5};
     request_.labels = {7, 8, 9};
     request_.mode = ExitMode::kFast;
     request_.max_mismatch = 0.05;
   }
 
-  absl::StatusOr<ExitPermit> Find() const { return FindPermit(request_, config_, calibrations_); }
+  absl::StatusOr<ExitPermit> Find() const { return FindPermit(request_, model_); }
   void ExpectRefusal(const std::string& part) const {
     const absl::Status status = Find().status();
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
     EXPECT_NE(status.message().find(part), absl::string_view::npos) << status;
   }
 
-  ModelConfig config_;
-  std::vector<Calibration> calibrations_;
+  ModelInfo model_;
   DecideRequest request_;
 };
 
 TEST_F(PermitTest, LabelsMayBePermuted) {
   const auto permit = Find();
   ASSERT_TRUE(permit.ok()) << permit.status();
-  EXPECT_EQ(permit->certificate, &calibrations_[0].certificates[0]);
+  EXPECT_EQ(permit->certificate, &model_.calibrations[0].certificates[0]);
 }
 
 TEST_F(PermitTest, ExactNeedsNone) {
   request_.mode = ExitMode::kExact;
-  calibrations_.clear();
+  model_.calibrations.clear();
   ASSERT_TRUE(Find().ok());
   EXPECT_EQ(Find()->certificate, nullptr);
 }
 
 TEST_F(PermitTest, NothingLoaded) {
-  calibrations_.clear();
+  model_.calibrations.clear();
   ExpectRefusal("no calibration is loaded");
+}
+
+TEST_F(PermitTest, SaysWhyACalibrationWasLeftOut) {
+  model_.calibrations.clear();
+  model_.unfit_calibration = "a.safetensors: the weight dtype does not match";
+  ExpectRefusal("the weight dtype does not match");
 }
 
 TEST_F(PermitTest, OtherLabels) {
@@ -80,44 +85,43 @@ TEST_F(PermitTest, NoStartToken) {
 class TokenPermitTest : public ::testing::Test {
  protected:
   TokenPermitTest() {
-    config_.bos_id = 0;
-    calibration_.emplace();
-    calibration_->certificates.resize(2);
-    calibration_->certificates[0].max_mismatch = 0.01;
-    calibration_->certificates[1].max_mismatch = 0.1;
+    model_.config.bos_id = 0;
+    model_.token_calibration.emplace();
+    model_.token_calibration->certificates.resize(2);
+    model_.token_calibration->certificates[0].max_mismatch = 0.01;
+    model_.token_calibration->certificates[1].max_mismatch = 0.1;
     request_.context.prompt = {0, 5};
     request_.sampling.temperature = 0;
     request_.mode = ExitMode::kFast;
     request_.max_mismatch = 0.05;
   }
 
-  absl::StatusOr<TokenPermit> Find() const { return FindPermit(request_, config_, calibration_); }
+  absl::StatusOr<TokenPermit> Find() const { return FindPermit(request_, model_); }
   void ExpectRefusal(const std::string& part) const {
     const absl::Status status = Find().status();
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
     EXPECT_NE(status.message().find(part), absl::string_view::npos) << status;
   }
 
-  ModelConfig config_;
-  std::optional<TokenCalibration> calibration_;
+  ModelInfo model_;
   GenerateRequest request_;
 };
 
 TEST_F(TokenPermitTest, TheLoosestCertificateWithinTheBound) {
   ASSERT_TRUE(Find().ok()) << Find().status();
-  EXPECT_EQ(Find()->certificate, &calibration_->certificates[0]);
+  EXPECT_EQ(Find()->certificate, &model_.token_calibration->certificates[0]);
 }
 
 TEST_F(TokenPermitTest, ExactNeedsNone) {
   request_.mode = ExitMode::kExact;
-  calibration_.reset();
+  model_.token_calibration.reset();
   ASSERT_TRUE(Find().ok());
   EXPECT_EQ(Find()->calibration, nullptr);
 }
 
 TEST_F(TokenPermitTest, NothingLoaded) {
-  calibration_.reset();
-  ExpectRefusal("no calibration for generation");
+  model_.token_calibration.reset();
+  ExpectRefusal("spade-calibrate --generate");
 }
 
 TEST_F(TokenPermitTest, FastIsGreedy) {
@@ -150,9 +154,9 @@ TEST_F(TokenPermitTest, VerifiedNeedsACalibrationOnly) {
   request_.max_mismatch = 0;
   request_.sampling.temperature = 1;
   request_.sampling.num_logprobs = 3;
-  calibration_->certificates.clear();
+  model_.token_calibration->certificates.clear();
   ASSERT_TRUE(Find().ok()) << Find().status();
-  EXPECT_EQ(Find()->calibration, &*calibration_);
+  EXPECT_EQ(Find()->calibration, &*model_.token_calibration);
 }
 
 }  // namespace

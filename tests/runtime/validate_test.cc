@@ -141,6 +141,26 @@ TEST(ValidateDecideTest, Labels) {
   ExpectNames(Validate(request, kLimits), "labels");
 }
 
+TEST(ValidateDecideTest, LabelSequences) {
+  DecideRequest request = GoodDecision();
+  request.labels.clear();
+  request.label_sequences = {{5, 6}, {5}};
+  EXPECT_TRUE(Validate(request, kLimits).ok());
+  request.label_sequences = {{5, 6}, {5, 6}};
+  ExpectNames(Validate(request, kLimits), "labels");
+  request.label_sequences = {{5, 6}, {}};
+  ExpectNames(Validate(request, kLimits), "labels");
+  request.label_sequences = {{5, 6}, {kLimits.vocab_size}};
+  ExpectNames(Validate(request, kLimits), "labels");
+  request.label_sequences = {{5},
+                             std::vector<TokenId>(static_cast<size_t>(kLimits.max_context), 6)};
+  ExpectNames(Validate(request, kLimits), "labels");
+  request.label_sequences = {{5, 6}, {7}};
+  request.mode = ExitMode::kFast;
+  request.max_mismatch = 0.1;
+  ExpectNames(Validate(request, kLimits), "labels");
+}
+
 TEST(ValidateDecideTest, Bias) {
   DecideRequest request = GoodDecision();
   request.label_bias = {1, 2};

@@ -52,6 +52,38 @@ TEST_F(ConvertTest, SeedIsTheClientsOrRandom) {
   EXPECT_EQ(converter_.Convert(proto)->sampling.seed, 7u);
 }
 
+TEST_F(ConvertTest, GenerateModesReachTheEngine) {
+  v1::GenerateRequest proto;
+  proto.set_text("hello");
+  EXPECT_EQ(converter_.Convert(proto)->mode, ExitMode::kExact);
+  proto.set_mode(v1::MODE_VERIFIED);
+  EXPECT_EQ(converter_.Convert(proto)->mode, ExitMode::kVerified);
+  proto.set_mode(v1::MODE_FAST);
+  proto.set_max_mismatch(0.02);
+  EXPECT_EQ(converter_.Convert(proto)->mode, ExitMode::kFast);
+  EXPECT_EQ(converter_.Convert(proto)->max_mismatch, 0.02);
+}
+
+TEST(GenerateBufferTest, FinishTellsOfEarlyTokens) {
+  GenerateDelta delta;
+  delta.finish.emplace();
+  delta.finish->early = {.exited = 5, .accepted = 4, .layer_rows_saved = 6, .layer_rows_full = 24};
+  GenerateBuffer buffer(/*with_logprobs=*/false);
+  buffer.Add(delta);
+  const v1::EarlyTokens early = buffer.Take().finish().early_tokens();
+  EXPECT_EQ(early.exited(), 5u);
+  EXPECT_EQ(early.accepted(), 4u);
+  EXPECT_DOUBLE_EQ(early.compute_saved(), 0.25);
+}
+
+TEST(GenerateBufferTest, ExactHasNoEarlyTokens) {
+  GenerateDelta delta;
+  delta.finish.emplace();
+  GenerateBuffer buffer(/*with_logprobs=*/false);
+  buffer.Add(delta);
+  EXPECT_FALSE(buffer.Take().finish().has_early_tokens());
+}
+
 TEST_F(ConvertTest, BrokenUtf8NamesTheField) {
   v1::GenerateRequest proto;
   proto.set_text("caf\xC3");
@@ -71,6 +103,20 @@ TEST_F(ConvertTest, PriorsBecomeLogits) {
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_FLOAT_EQ(request->label_bias[0], 0);
   EXPECT_FLOAT_EQ(request->label_bias[1], 2);
+}
+
+TEST_F(ConvertTest, OneLabelOfSeveralTokensMakesAllSequences) {
+  v1::DecideRequest proto;
+  proto.set_text("area:");
+  proto.add_labels(" car");
+  proto.add_labels(" incomprehensibilities");
+  const auto request = converter_.Convert(proto);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(request->labels.empty());
+  ASSERT_EQ(request->label_sequences.size(), 2u);
+  EXPECT_EQ(request->label_sequences[0].size(), 1u);
+  EXPECT_EQ(engine_.tokenizer().Decode(request->label_sequences[1], true),
+            " incomprehensibilities");
 }
 
 TEST_F(ConvertTest, LabelsAfterALongPromptAreThoseAfterAShortOne) {

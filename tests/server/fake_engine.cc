@@ -152,7 +152,7 @@ bool FakeEngine::AdvanceGeneration(Generation& generation) {
 }
 
 bool FakeEngine::Answer(Choice& choice) {
-  const size_t num_labels = choice.request.labels.size();
+  const size_t num_labels = NumLabels(choice.request);
   Decision decision;
   decision.probabilities.assign(num_labels, 1.0f / static_cast<float>(num_labels));
   decision.exit_layer = 4;
