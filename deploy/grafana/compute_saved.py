@@ -69,10 +69,13 @@ def _how_much():
                    "take.", "s",
                    target(_ratio("spade_wall_seconds_saved_total", "spade_decisions_total", RATE,
                                  "mode"), "{{mode}}")),
-        timeseries("Oracle gap", "What leaving at the first right layer would save, beside what "
-                   "was saved: the gap is what a better exit head could win.", "ops",
-                   target(f"sum(rate(spade_oracle_layer_rows_saved_total{RATE}))", "oracle"),
-                   target(f"sum(rate(spade_layer_rows_saved_total{RATE}))", "saved")),
+        timeseries("Oracle gap", "Of the shadow-checked decisions: what leaving at the first exit "
+                   "from which on every answer is full depth's would save, beside what was saved. "
+                   "The gap is what a better exit head could win.", "percentunit",
+                   target(_ratio("spade_oracle_layer_rows_saved_total",
+                                 "spade_shadow_layer_rows_full_total", RATE), "oracle"),
+                   target(_ratio("spade_shadow_layer_rows_saved_total",
+                                 "spade_shadow_layer_rows_full_total", RATE), "saved")),
         timeseries("Draft tokens accepted", "Share of early tokens that full depth confirmed.",
                    "percentunit",
                    target(_ratio("spade_draft_tokens_accepted_total", "spade_draft_tokens_total",
@@ -83,11 +86,13 @@ def _how_much():
 def _promise():
     return [
         row("Is the promise kept?"),
-        timeseries("Shadow mismatch against its bound", "Upper confidence bound of the mismatch "
-                   "that shadow checks found, and the certified limit, by exit layer.",
-                   "percentunit",
-                   target(f"max by (layer) (spade_shadow_mismatch_bound{{{MODEL}}})",
-                          "bound, layer {{layer}}"),
+        timeseries("Shadow mismatch against its limit", "Confidence bounds of the mismatch that "
+                   "shadow checks found, and the certified limit, by exit layer. A lower bound "
+                   "above the limit tightens the exit.", "percentunit",
+                   target(f"max by (layer) (spade_shadow_mismatch_lower{{{MODEL}}})",
+                          "at least, layer {{layer}}"),
+                   target(f"max by (layer) (spade_shadow_mismatch_upper{{{MODEL}}})",
+                          "at most, layer {{layer}}"),
                    target(f"max by (layer) (spade_shadow_mismatch_limit{{{MODEL}}})",
                           "limit, layer {{layer}}"), width=12),
         timeseries("Shadow checks", "Answers completed to full depth in idle time.", "ops",

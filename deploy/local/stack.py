@@ -88,7 +88,7 @@ class Stack:
     def __enter__(self):
         try:
             self._start("server/spade-server", "--model", MODEL, "--listen", self.target,
-                        "--metrics-listen", self.metrics)
+                        "--metrics-listen", self.metrics, "--shadow-share", "0.2")
             self._start_prometheus()
             self._wait_for("the server and its scrape",
                            lambda: "spade" in self.prometheus.up_targets() and
@@ -110,7 +110,8 @@ class Stack:
         return self._start(
             "loadtest/spade-loadtest", "--target", self.target, "--rate", rate,
             "--duration", seconds, "--decide", "0.7", "--prompts", MODEL / "calibration.jsonl",
-            "--labels", LABELS, "--mode", "exact,verified,fast,fast", "--max-mismatch", "0.05",
+            "--labels", LABELS, "--mode", "exact,verified,fast,fast", "--generate-mode",
+            "exact,verified", "--max-mismatch", "0.05",
             "--input-len", "8:60", "--output-len", "2:24", "--quiet")
 
     def _start_prometheus(self):

@@ -158,6 +158,7 @@ absl::Status EngineLoop::AddSequences(RequestState* request) {
   if (request->decision) {
     SequenceSpec spec = SpecOf(request->context(), /*max_tokens=*/0);
     spec.whole_prompt = true;
+    spec.may_leave = request->decision->may_exit() && !request->decision->parks();
     return AddSequence(request, std::move(spec));
   }
   Generation& generation = *request->generation;

@@ -85,7 +85,7 @@ void EngineLoop::DropPreempted(const StepPlan& plan) {
 }
 
 // Keys and values of decisions that left early are missing at deeper layers: they never count, and
-// so never enter the prefix cache.
+// so never enter the prefix cache, unless their rows go on (FinishParked).
 void EngineLoop::Commit() {
   ran_.clear();
   for (const StepItem& item : items_) {
@@ -199,6 +199,12 @@ void EngineLoop::DeliverDecision(const StepItem& item, Clock::time_point now) {
 // The early answers are out: their full rows go on now.
 void EngineLoop::FinishParked() {
   parts_.runner->RunParked(items_);
+  ran_.clear();
+  for (const StepItem& item : items_) {
+    if (!item.parked) continue;
+    ran_.push_back({item.rows.sequence, item.rows.first + item.rows.count, num_stages()});
+  }
+  parts_.scheduler->Commit(ran_);
   const Clock::time_point now = Clock::now();
   for (const StepItem& item : items_) {
     if (!item.parked) continue;

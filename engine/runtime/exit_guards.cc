@@ -25,6 +25,7 @@ ExitGuards::State ExitGuards::Observe(const Certificate* certificate, size_t exi
     watched.monitor = MonitorFor(*certificate, watched.breaches);
     state.action = watched.breaches == kBreachesToClose ? Action::kClosed : Action::kTightened;
   }
+  state.lower = watched.monitor.lower();
   state.upper = watched.monitor.upper();
   state.closed = watched.breaches == kBreachesToClose;
   return state;

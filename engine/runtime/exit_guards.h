@@ -17,7 +17,9 @@ class ExitGuards {
  public:
   enum class Action { kNone, kTightened, kClosed };
   struct State {
-    double upper = 1;  // bound of the mismatch, by the checks since the last action
+    // Bounds of the mismatch, by the checks since the last action.
+    double lower = 0;
+    double upper = 1;
     bool closed = false;
     Action action = Action::kNone;  // of this check
   };

@@ -135,8 +135,15 @@ ExitMetrics::PerExit& ExitMetrics::ExitAt(int32_t layer, double limit) {
   };
   exit.agreed = checks("true");
   exit.differed = checks("false");
-  exit.bound = make_.Gauge("spade_shadow_mismatch_bound",
-                           "Upper bound of the mismatch, at 95 % for all times at once.", labels);
+  exit.lower = make_.Gauge("spade_shadow_mismatch_lower",
+                           "Lower bound of the mismatch, at 95 % for all times at once; begins "
+                           "anew when the exit is tightened.",
+                           labels);
+  exit.upper = make_.Gauge("spade_shadow_mismatch_upper", "Upper bound of the same.", labels);
+  exit.breaches = make_.Counter("spade_shadow_breaches_total",
+                                "Times the mismatch was shown to exceed what was certified: the "
+                                "exit was tightened, then closed.",
+                                labels);
   exit.disabled =
       make_.Gauge("spade_exits_disabled", "1: the shadow check closed the exit.", labels);
   make_.Gauge("spade_shadow_mismatch_limit", "The mismatch that was certified.", labels)
@@ -147,7 +154,9 @@ ExitMetrics::PerExit& ExitMetrics::ExitAt(int32_t layer, double limit) {
 void ExitMetrics::OnShadow(const ShadowSample& shadow) {
   PerExit& exit = ExitAt(shadow.layer, shadow.limit);
   (shadow.agreed ? exit.agreed : exit.differed)->Increment();
-  exit.bound->Set(shadow.bound);
+  exit.lower->Set(shadow.lower);
+  exit.upper->Set(shadow.upper);
+  if (shadow.breached) exit.breaches->Increment();
   exit.disabled->Set(shadow.disabled ? 1 : 0);
 }
 

@@ -32,7 +32,9 @@ struct ShadowSample {
   int32_t layer = 0;
   double limit = 0;  // the mismatch that was certified
   bool agreed = false;
-  double bound = 1;       // upper confidence bound of the mismatch, after this check
+  double lower = 0;  // confidence bounds of the mismatch, after this check
+  double upper = 1;
+  bool breached = false;  // this check showed that the limit does not hold
   bool disabled = false;  // the exit is closed
 };
 
@@ -74,7 +76,9 @@ class ExitMetrics {
   struct PerExit {
     prometheus::Counter* agreed = nullptr;
     prometheus::Counter* differed = nullptr;
-    prometheus::Gauge* bound = nullptr;
+    prometheus::Gauge* lower = nullptr;
+    prometheus::Gauge* upper = nullptr;
+    prometheus::Counter* breaches = nullptr;
     prometheus::Gauge* disabled = nullptr;
   };
 

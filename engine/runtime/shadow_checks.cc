@@ -31,8 +31,10 @@ ShadowChecks::ShadowChecks(double share, int32_t num_layers, ExitRules* rules, E
 
 void ShadowChecks::Report(const Certificate* certificate, size_t exit, int32_t layer, bool agreed) {
   const ExitGuards::State state = rules_.guards().Observe(certificate, exit, !agreed);
-  metrics_.OnShadow({layer, certificate->max_mismatch, agreed, state.upper, state.closed});
-  if (state.action == ExitGuards::Action::kNone) return;
+  const bool breached = state.action != ExitGuards::Action::kNone;
+  metrics_.OnShadow(
+      {layer, certificate->max_mismatch, agreed, state.lower, state.upper, breached, state.closed});
+  if (!breached) return;
   spdlog::warn("early exit breaks its certified bound: {} layer={} max_mismatch={}",
                state.closed ? "the exit is closed" : "its threshold is halved", layer,
                certificate->max_mismatch);

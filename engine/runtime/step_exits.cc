@@ -66,9 +66,8 @@ void StepRunner::AskDecisions(int32_t layer, std::span<StepItem> items) {
   for (const Rider& rider : riders_) {
     row += rider.count;
     const StepItem& item = items[static_cast<size_t>(rider.item)];
-    if (item.generated != nullptr || !item.rows.samples || !item.request->decision->may_exit()) {
-      continue;
-    }
+    if (item.generated != nullptr || !item.rows.samples || item.sequence->fills_cache) continue;
+    if (!item.request->decision->may_exit()) continue;
     rows_.push_back(row - 1);
     candidates_.push_back(rider.item);
   }

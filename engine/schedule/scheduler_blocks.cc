@@ -76,6 +76,22 @@ void Scheduler::Impl::ShareCachedPrefix(Sequence& sequence) {
   sequence.frontier.Fill(options_.num_stages, sequence.num_published * options_.block_size);
 }
 
+// Whether a sequence that could leave early runs to full depth for the prefix cache: the second one
+// that begins with a block the cache lacks does, and now and then a later one, should that one have
+// come to nothing. Those after it skip the block's rows at every layer.
+bool Scheduler::Impl::FillsCache(Sequence& sequence) {
+  if (!sequence.spec.may_leave || !UsesCache(sequence)) return false;
+  constexpr int32_t kFillEvery = 16;
+  const int32_t full = (sequence.num_prompt() - 1) / options_.block_size;
+  const auto first = static_cast<int32_t>(sequence.blocks.size());
+  bool fills = false;
+  for (int32_t block = first; block < full; ++block) {
+    const int32_t seen = sightings_.Count(HashOf(sequence, static_cast<size_t>(block)));
+    if (block == first) fills = seen % kFillEvery == 1;
+  }
+  return fills;
+}
+
 void Scheduler::Impl::PublishFullBlocks(Sequence& sequence) {
   const int32_t full = sequence.frontier.complete() / options_.block_size;
   for (; sequence.num_published < full; ++sequence.num_published) {

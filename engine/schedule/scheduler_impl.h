@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/kv/block_pool.h"
+#include "engine/kv/prefix_sightings.h"
 #include "engine/schedule/scheduler.h"
 
 namespace spade {
@@ -98,6 +99,7 @@ class Scheduler::Impl {
   void PreemptLowest();
   void ReleaseBlocks(Sequence& sequence);
   void ShareCachedPrefix(Sequence& sequence);
+  bool FillsCache(Sequence& sequence);
   void PublishFullBlocks(Sequence& sequence);
   const BlockHash& HashOf(Sequence& sequence, size_t block);
 
@@ -109,6 +111,7 @@ class Scheduler::Impl {
   std::unordered_map<SequenceId, Sequence> sequences_;
   std::vector<Sequence*> running_;  // by rank: a vector, because every Plan goes through all of it
   WaitingSet waiting_;
+  PrefixSightings sightings_;
   uint64_t num_added_ = 0;
 
   StepPlan plan_;

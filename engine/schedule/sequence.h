@@ -27,6 +27,8 @@ struct SequenceSpec {
   // Decisions run their whole prompt in one step, or in chunks of it where it exceeds the budget,
   // and keep no KV afterwards.
   bool whole_prompt = false;
+  // Its prompt's rows may leave early: the prefix cache then gets none of its blocks.
+  bool may_leave = false;
 };
 
 enum class SequencePhase { kWaiting, kRunning };
@@ -43,6 +45,7 @@ struct Sequence {
   int32_t num_published = 0;  // blocks [0, num_published) were offered to the prefix cache
   bool awaits_token = false;  // its last row ran: nothing more to run before Append
   int32_t num_drafts = 0;     // of `tokens`, at the end: not verified yet
+  bool fills_cache = false;   // may_leave, but others begin with its prompt: it must not leave
   uint64_t arrival = 0;       // order of Add
   int32_t cached_tokens = 0;  // of the prompt, from the prefix cache, at first admission
   int32_t num_preemptions = 0;

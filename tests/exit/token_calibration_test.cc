@@ -40,7 +40,7 @@ void ExpectMalformed(const std::function<void(TokenCalibration&)>& change,
                      const std::string& part) {
   const absl::Status status = ParseChanged(change);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_NE(status.message().find(part), std::string::npos) << status;
+  EXPECT_NE(status.message().find(part), std::string::npos) << part << ": " << status;
 }
 
 TEST(TokenCalibrationTest, SurvivesARoundTrip) {
@@ -76,7 +76,8 @@ TEST(TokenCalibrationTest, RefusesEveryPrefix) {
 
 TEST(TokenCalibrationTest, NamesWhatIsMalformed) {
   ExpectMalformed([](TokenCalibration& c) { c.candidates = {7, 2}; }, "candidates");
-  ExpectMalformed([](TokenCalibration& c) { c.exits[1].layer = 4; }, "layer");
+  ExpectMalformed([](TokenCalibration& c) { c.candidates.clear(); }, "candidates");
+  ExpectMalformed([](TokenCalibration& c) { c.exits[1].layer = 3; }, "layer");
   ExpectMalformed([](TokenCalibration& c) { c.exits[0].temperature = 0; }, "temperature");
   ExpectMalformed([](TokenCalibration& c) { c.rank = 3; }, "down");
   ExpectMalformed([](TokenCalibration& c) { c.drafts[0][1].threshold = 0.05f; }, "drafts");

@@ -167,6 +167,38 @@ TEST_P(DecideTest, ExitsLeaveNothingInThePrefixCache) {
   EXPECT_GT(num_exits, 0);
 }
 
+TEST_P(DecideTest, ASharedPrefixIsCachedThoughAnswersLeaveEarly) {
+  const TestEngine engine = MakeExiting();
+  int num_exits = 0;
+  for (int i = 0; i < 40; ++i) {
+    const DecideRequest request = MakeDecision(5 + 4 * i, 70u + i, ExitMode::kFast);
+    const bool is_cacheable = request.context.prompt.size() > 16;
+    const Decision first = DecideToEnd(*engine, request).at(0).decision;
+    if (first.exit_layer == kLayers || !is_cacheable) continue;
+    ++num_exits;
+    const Decision second = DecideToEnd(*engine, request).at(0).decision;
+    EXPECT_EQ(second.exit_layer, kLayers) << "it runs all layers for the cache";
+    ExpectSame(second, Compute(request.context.prompt, /*may_exit=*/false));
+    const Decision third = DecideToEnd(*engine, request).at(0).decision;
+    EXPECT_GE(third.usage.cached_tokens, 16);
+    ExpectSame(third, Compute(request.context.prompt, /*may_exit=*/true));
+  }
+  EXPECT_GT(num_exits, 0);
+}
+
+TEST_P(DecideTest, VerifiedDecisionsFillThePrefixCache) {
+  const TestEngine engine = MakeExiting();
+  int num_early = 0;
+  for (int i = 0; i < 20; ++i) {
+    const DecideRequest request = MakeDecision(24 + 4 * i, 70u + i, ExitMode::kVerified);
+    num_early += DecideToEnd(*engine, request).size() == 2;
+    const auto again = DecideToEnd(*engine, request);
+    EXPECT_GE(again.back().decision.usage.cached_tokens, 16);
+    ExpectSame(again.back().decision, Compute(request.context.prompt, /*may_exit=*/false));
+  }
+  EXPECT_GT(num_early, 0);
+}
+
 TEST_P(DecideTest, VerifiedGivesBothAnswers) {
   const TestEngine engine = MakeExiting();
   std::vector<std::shared_ptr<DecisionCollector>> sinks;

@@ -214,6 +214,45 @@ TEST_F(SchedulerTest, TheOptionTurnsThePrefixCacheOff) {
 
 // ---- Siblings
 
+SequenceSpec LeavingSpec(int32_t prompt) {
+  SequenceSpec spec = Spec(prompt, 0);
+  spec.whole_prompt = true;
+  spec.may_leave = true;
+  return spec;
+}
+
+TEST_F(SchedulerTest, TheSecondToBeginWithAPrefixFillsTheCache) {
+  Make(/*num_blocks=*/64, /*max_rows=*/32);
+  for (int i = 0; i < 20; ++i) {
+    const SequenceId id = Add(LeavingSpec(9));
+    scheduler_->Plan();
+    EXPECT_EQ(Get(id).fills_cache, i == 1 || i == 17) << i;
+    scheduler_->Remove(id);  // as if its rows left early: they are never committed
+  }
+}
+
+TEST_F(SchedulerTest, WhatIsCachedNeedsNoFilling) {
+  Make(/*num_blocks=*/64, /*max_rows=*/32);
+  const SequenceId first = Add(LeavingSpec(9));
+  scheduler_->Commit(scheduler_->Plan());
+  scheduler_->Remove(first);
+  for (int i = 0; i < 3; ++i) {
+    const SequenceId id = Add(LeavingSpec(9));
+    scheduler_->Plan();
+    EXPECT_FALSE(Get(id).fills_cache) << i;
+    EXPECT_EQ(Get(id).cached_tokens, 8);
+  }
+}
+
+TEST_F(SchedulerTest, OnlyWhatMayLeaveIsToldToFillTheCache) {
+  Make(/*num_blocks=*/64, /*max_rows=*/32);
+  for (int i = 0; i < 3; ++i) {
+    const SequenceId id = Add(Spec(9, 1));
+    scheduler_->Plan();
+    EXPECT_FALSE(Get(id).fills_cache) << i;
+  }
+}
+
 TEST_F(SchedulerTest, ASiblingWaitsForThePromptAndSharesIt) {
   Make(16, 6);
   const SequenceId a = Add(Spec(10, 4));
