@@ -1,6 +1,7 @@
 #include "server/client/print.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 
 #include <iterator>
 #include <ostream>
@@ -94,6 +95,16 @@ void PrintTokens(const v1::TokenizeResponse& response, std::ostream& out) {
   if (!with_pieces || response.token_ids_size() == 0) out << "\n";
 }
 
+void PrintCalibration(const std::string& use, const v1::CalibrationInfo& calibration,
+                      std::ostream& out) {
+  out << fmt::format("calibration  {}, exits after layers {}", use,
+                     fmt::join(calibration.exit_layers(), " "));
+  if (calibration.max_mismatch_size() > 0) {
+    out << fmt::format(", mismatch at most {}", fmt::join(calibration.max_mismatch(), " "));
+  }
+  out << fmt::format("\n             {}\n", calibration.id());
+}
+
 void PrintInfo(const v1::GetModelResponse& model, const v1::GetServerInfoResponse& server,
                std::ostream& out) {
   constexpr double kMiB = 1 << 20;
@@ -104,11 +115,10 @@ void PrintInfo(const v1::GetModelResponse& model, const v1::GetServerInfoRespons
                      model.num_kv_heads(), model.head_dim(), model.vocab_size());
   out << fmt::format("context      {} positions\n", model.max_context());
   for (const v1::CalibrationInfo& calibration : model.calibrations()) {
-    out << fmt::format("calibration  {} labels, exits after layers", calibration.labels_size());
-    for (const uint32_t layer : calibration.exit_layers()) out << " " << layer;
-    out << ", mismatch at most";
-    for (const double bound : calibration.max_mismatch()) out << " " << bound;
-    out << fmt::format("\n             {}\n", calibration.id());
+    PrintCalibration(fmt::format("{} labels", calibration.labels_size()), calibration, out);
+  }
+  if (model.has_generation_calibration()) {
+    PrintCalibration("generation", model.generation_calibration(), out);
   }
   out << fmt::format("server       {}, up {:.0f} s{}\n", server.version(), server.uptime_seconds(),
                      server.draining() ? ", draining" : "");

@@ -2,7 +2,6 @@
 """Every panel of our dashboards, asked of a real Prometheus that scrapes a loaded spade-server."""
 
 import pathlib
-import re
 import sys
 import tempfile
 import time
@@ -22,12 +21,6 @@ except ImportError:
 LOAD_SECONDS = 8
 
 
-def series_names(expr):
-    """The metrics that `expr` reads, a histogram by its base name."""
-    names = re.findall(r"\b(?:spade|vllm|grpc|process)[_:][a-z0-9_]+", expr)
-    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
-
-
 class DashboardsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -36,7 +29,6 @@ class DashboardsTest(unittest.TestCase):
         load = cls.stack.load(seconds=LOAD_SECONDS, rate=30)
         if load.wait(120) != 0:
             raise RuntimeError(f"spade-loadtest ended with {load.returncode}")
-        cls.names = cls.stack.prometheus.names()
 
     def ask(self, dashboard, expr):
         expr = queries.fill(expr, "4s", "10s", queries.defaults_of(dashboard))
@@ -49,14 +41,6 @@ class DashboardsTest(unittest.TestCase):
                 for target in panel["targets"]:
                     with self.subTest(dashboard=name, panel=panel["title"], expr=target["expr"]):
                         self.assertNotEqual(self.ask(dashboard, target["expr"]), [])
-
-    def test_every_series_is_exported(self):
-        """A recording rule's own name aside, an expression asks for nothing misspelt."""
-        exported = {re.sub(r"_(bucket|sum|count)$", "", name) for name in self.names}
-        for dashboard in queries.load_dashboards().values():
-            for panel in queries.panels_of(dashboard):
-                for target in panel["targets"]:
-                    self.assertLessEqual(series_names(target["expr"]), exported)
 
     def test_every_rule_evaluates_and_nothing_fires(self):
         rules = self.stack.prometheus.rules()

@@ -6,13 +6,12 @@
 namespace spade {
 
 std::string FormatCertificate(const Certificate& certificate, std::span<const int32_t> layers,
-                              const std::string& units) {
+                              const std::string& units, const std::string& effect) {
   int64_t exited = 0;
   for (const int64_t count : certificate.exited) exited += count;
   std::string text = absl::StrFormat(
-      "mismatch <= %.2f%%: %.1f%% of %s leave, %.2f%% of compute saved\n",
-      100 * certificate.max_mismatch, 100 * double(exited) / double(certificate.prompts), units,
-      100 * certificate.saving);
+      "mismatch <= %.2f%%: %.1f%% of %s leave, %.2f%% of %s\n", 100 * certificate.max_mismatch,
+      100 * double(exited) / double(certificate.prompts), units, 100 * certificate.saving, effect);
   for (size_t e = 0; e < layers.size(); ++e) {
     if (certificate.thresholds[e] <= 0) continue;
     absl::StrAppendFormat(

@@ -9,8 +9,8 @@
 namespace spade {
 
 // What a certificate allows and what it was seen to do. `layers`: of its exits; `units`: what its
-// counts count.
+// counts count; `effect`: what its saving is a share of.
 std::string FormatCertificate(const Certificate& certificate, std::span<const int32_t> layers,
-                              const std::string& units);
+                              const std::string& units, const std::string& effect);
 
 }  // namespace spade

@@ -43,7 +43,7 @@ std::string FormatResult(const CalibrateResult& result) {
   std::vector<int32_t> layers;
   for (const ExitHead& exit : calibration.exits) layers.push_back(exit.layer);
   for (const Certificate& certificate : calibration.certificates) {
-    text += FormatCertificate(certificate, layers, "prompts");
+    text += FormatCertificate(certificate, layers, "prompts", "compute saved");
   }
   if (calibration.certificates.empty()) {
     text += "No bound could be certified: FAST requests will be refused. More prompts may help.\n";

@@ -30,16 +30,16 @@ std::string FormatTokenResult(const TokenCalibrateResult& result) {
                           row.lens_agreement, row.agreement, row.kl,
                           IsChosen(calibration, row.layer) ? "*" : "");
   }
-  text += "\n";
+  text += "\nWhat a token's row puts off at its exit runs beside the next row that goes deeper.\n";
   std::vector<int32_t> layers;
   for (const TokenExit& exit : calibration.exits) layers.push_back(exit.layer);
   for (const Certificate& certificate : calibration.certificates) {
-    text += FormatCertificate(certificate, layers, "tokens");
+    text += FormatCertificate(certificate, layers, "tokens", "layer work put off");
   }
   if (calibration.certificates.empty()) {
     text += "No bound could be certified: FAST will be refused; VERIFIED needs none.\n";
   }
-  absl::StrAppendFormat(&text, "a perfect gate at these exits would save %.2f%%\n",
+  absl::StrAppendFormat(&text, "a perfect gate at these exits would put off %.2f%%\n",
                         100 * result.oracle_saving);
   return text;
 }
