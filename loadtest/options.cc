@@ -168,6 +168,9 @@ void AddDecideFlags(CLI::App& app, Options& options, RawFlags& raw) {
                  "random tokens")
       ->check(CLI::ExistingFile)
       ->group(kGroup);
+  app.add_flag("--generate-from-prompts", workload.generate_from_prompts,
+               "Generate continues the prompts of --prompts as well; else random tokens")
+      ->group(kGroup);
   app.add_option("--labels", raw.labels, "Comma-separated; spaces count: ' yes, no'")
       ->group(kGroup);
   app.add_option("--mode", raw.decide_modes,

@@ -74,14 +74,20 @@ RequestSpec Workload::MakeSpec(uint64_t index) const {
   spec.input_len = options_.input_lens.Sample(rng);
   if (spec.kind == Kind::kDecide) {
     spec.mode = OneOf(options_.decide_modes, rng);
-    const auto num_prompts = static_cast<uint32_t>(options_.decide_prompts.size());
-    if (num_prompts > 0) spec.prompt_index = rng.Below(num_prompts);
   } else {
     spec.mode = OneOf(options_.generate_modes, rng);
     SetLengths(rng, spec);
   }
+  if (HasText(spec)) {
+    spec.prompt_index = rng.Below(static_cast<uint32_t>(options_.decide_prompts.size()));
+  }
   if (options_.chaos) ChooseFault(rng, spec);
   return spec;
+}
+
+bool Workload::HasText(const RequestSpec& spec) const {
+  return !options_.decide_prompts.empty() &&
+         (spec.kind == Kind::kDecide || options_.generate_from_prompts);
 }
 
 void Workload::SetLengths(Rng& rng, RequestSpec& spec) const {
@@ -129,11 +135,20 @@ std::vector<uint32_t> Workload::MakeTokens(const RequestSpec& spec) const {
   return tokens;
 }
 
+template <typename Message>
+void Workload::SetPrompt(const RequestSpec& spec, Message& request) const {
+  if (HasText(spec)) {
+    request.set_text(options_.decide_prompts[spec.prompt_index].text);
+    return;
+  }
+  const std::vector<uint32_t> tokens = MakeTokens(spec);
+  request.mutable_token_ids()->mutable_ids()->Assign(tokens.begin(), tokens.end());
+}
+
 std::string Workload::MakePayload(const RequestSpec& spec) const {
   if (spec.kind == Kind::kGenerate) {
     v1::GenerateRequest request;
-    const std::vector<uint32_t> tokens = MakeTokens(spec);
-    request.mutable_token_ids()->mutable_ids()->Assign(tokens.begin(), tokens.end());
+    SetPrompt(spec, request);
     request.mutable_sampling()->set_temperature(options_.temperature);
     request.mutable_sampling()->set_seed(spec.index);
     request.mutable_stopping()->set_max_tokens(spec.output_len);
@@ -143,12 +158,7 @@ std::string Workload::MakePayload(const RequestSpec& spec) const {
     return Finish(spec, options_.cold_salt, model_, request);
   }
   v1::DecideRequest request;
-  if (options_.decide_prompts.empty()) {
-    const std::vector<uint32_t> tokens = MakeTokens(spec);
-    request.mutable_token_ids()->mutable_ids()->Assign(tokens.begin(), tokens.end());
-  } else {
-    request.set_text(options_.decide_prompts[spec.prompt_index].text);
-  }
+  SetPrompt(spec, request);
   request.mutable_labels()->Assign(options_.labels.begin(), options_.labels.end());
   request.set_mode(static_cast<v1::Mode>(spec.mode));
   if (spec.mode != Mode::kExact) request.set_max_mismatch(options_.max_mismatch);

@@ -39,6 +39,7 @@ struct WorkloadOptions {
   std::vector<TraceRow> trace;  // if not empty, the lengths of Generate, row by row, in a cycle
   double decide_share = 0;      // of the requests, in [0, 1]
   std::vector<DecidePrompt> decide_prompts;  // empty: token-id prompts
+  bool generate_from_prompts = false;        // Generate continues decide_prompts too
   std::vector<std::string> labels;
   std::vector<Mode> decide_modes = {Mode::kExact};    // one at random
   std::vector<Mode> generate_modes = {Mode::kExact};  // one at random
@@ -66,6 +67,9 @@ class Workload final {
   Workload(WorkloadOptions options, ModelFacts model)
       : options_(std::move(options)), model_(std::move(model)) {}
 
+  template <typename Message>
+  void SetPrompt(const RequestSpec& spec, Message& request) const;
+  bool HasText(const RequestSpec& spec) const;
   void SetLengths(Rng& rng, RequestSpec& spec) const;
   void ChooseFault(Rng& rng, RequestSpec& spec) const;
   std::vector<uint32_t> MakeTokens(const RequestSpec& spec) const;

@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models/tickets-5m"
 LABELS = " bank, card, food, home, car, travel, tools, work, chat, settings"
 START_SECONDS = 120
+MOST_PROMPT_BYTES = 700  # about 175 tokens, of a context of 256
 
 CONFIG = """\
 global:
@@ -109,10 +110,18 @@ class Stack:
         """Starts decisions of every mode and generations; returns the process."""
         return self._start(
             "loadtest/spade-loadtest", "--target", self.target, "--rate", rate,
-            "--duration", seconds, "--decide", "0.7", "--prompts", MODEL / "calibration.jsonl",
+            "--duration", seconds, "--decide", "0.7", "--prompts", self._prompts(),
             "--labels", LABELS, "--mode", "exact,verified,fast,fast", "--generate-mode",
-            "exact,verified", "--max-mismatch", "0.05",
-            "--input-len", "8:60", "--output-len", "2:24", "--quiet")
+            "exact,verified,fast", "--max-mismatch", "0.05", "--generate-from-prompts",
+            "--input-len", "8", "--output-len", "2:24", "--quiet")
+
+    def _prompts(self):
+        """Those of the model that leave room for a generation's tokens."""
+        path = pathlib.Path(self.folder.name) / "prompts.jsonl"
+        lines = (MODEL / "calibration.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if len(line) < MOST_PROMPT_BYTES),
+                        encoding="utf-8")
+        return path
 
     def _start_prometheus(self):
         own = self.prometheus.url.removeprefix("http://")

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -63,7 +64,20 @@ class EarlyTokens {
   // Exits since then. Kept over preemption, so that the sequence leaves where it would have.
   int32_t num_in_row() const { return num_in_row_; }
 
-  void CountAccepted(int32_t drafts) { stats_.accepted += drafts; }
+  // Full depth accepted `accepted` of `drafted` drafts, up to position `end`. Where most failed,
+  // the sequence drafts nothing for a while, twice as long each time on end: what it writes now is
+  // not what drafting is good at.
+  void OnVerified(int32_t drafted, int32_t accepted, int32_t end) {
+    stats_.accepted += accepted;
+    if (2 * accepted >= drafted) {
+      pause_ = 0;
+    } else {
+      pause_ = std::clamp(2 * pause_, 1, kLongestPause);
+      resumes_at_ = end + pause_;
+    }
+  }
+  // Position from which on the sequence may draft.
+  int32_t resumes_at() const { return resumes_at_; }
   // Without the layer-rows.
   const EarlyTokenStats& stats() const { return stats_; }
 
@@ -71,11 +85,15 @@ class EarlyTokens {
   std::vector<ParkedToken>& parked() { return parked_; }
 
  private:
+  static constexpr int32_t kLongestPause = 64;  // tokens
+
   const ExitMode mode_;
   const TokenPermit permit_;
   std::optional<TokenExitTaken> taken_;
   int32_t num_in_row_ = 0;
   EarlyTokenStats stats_;
+  int32_t pause_ = 0;
+  int32_t resumes_at_ = 0;
   std::vector<ParkedToken> parked_;
 };
 

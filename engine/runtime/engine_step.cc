@@ -111,7 +111,7 @@ void EngineLoop::CommitGenerated(const StepItem& item) {
   }
   if (const int32_t drafted = item.sequence->num_drafts; drafted > 0) {
     if (drafts_) drafts_->Observe(item.num_accepted, item.draft_failed);
-    item.generated->early()->CountAccepted(item.num_accepted);
+    item.generated->early()->OnVerified(drafted, item.num_accepted, end);
     metrics_.exits().OnDrafts(drafted, item.num_accepted);
     parts_.scheduler->ResolveDrafts(id, item.num_accepted);
   }

@@ -11,7 +11,8 @@ namespace spade {
 bool GeneratedSequence::MayExit(int32_t position) const {
   const GenerateRequest& request = generation_->request();
   return early_ && position >= static_cast<int32_t>(request.context.prompt.size()) &&
-         num_output_ >= request.min_tokens && request.sampling.plain();
+         position >= early_->resumes_at() && num_output_ >= request.min_tokens &&
+         request.sampling.plain();
 }
 
 bool GeneratedSequence::TryExit(const ExitOffer& offer, const TokenGuess& guess,

@@ -110,6 +110,19 @@ TEST(WorkloadTest, DecideCarriesPromptLabelsAndMode) {
   EXPECT_EQ(request.max_mismatch(), 0.05);
 }
 
+TEST(WorkloadTest, GenerateContinuesThePromptsWhereAskedTo) {
+  WorkloadOptions options = Options();
+  options.decide_prompts = {{"Is it?", " yes"}};
+  v1::GenerateRequest request;
+  Workload workload = *Workload::Make(options, Model());
+  ASSERT_TRUE(request.ParseFromString(workload.MakePayload(workload.MakeSpec(0))));
+  EXPECT_TRUE(request.has_token_ids());
+  options.generate_from_prompts = true;
+  workload = *Workload::Make(options, Model());
+  ASSERT_TRUE(request.ParseFromString(workload.MakePayload(workload.MakeSpec(0))));
+  EXPECT_EQ(request.text(), "Is it?");
+}
+
 TEST(WorkloadTest, GenerateNamesAMismatchInModeFastOnly) {
   for (const Mode mode : {Mode::kExact, Mode::kVerified, Mode::kFast}) {
     WorkloadOptions options = Options();
