@@ -45,8 +45,15 @@ enum class Compute : uint8_t {
   kBF16,  // of products with BF16 weights: to BF16
 };
 
+inline constexpr Compute kComputes[] = {Compute::kF32, Compute::kBF16};
+
 constexpr std::string_view NameOf(Compute compute) {
   return compute == Compute::kBF16 ? "bf16" : "f32";
+}
+
+// Whether weights of this type can be multiplied so.
+constexpr bool Suits(Compute compute, DType weights) {
+  return compute == Compute::kF32 || weights == DType::kBF16;
 }
 
 constexpr float BF16ToFloat(uint16_t bits) {
