@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/batch.h"
 #include "kernels/buffer.h"
+#include "kernels/dtype.h"
 #include "kernels/matrix.h"
 #include "kernels/tensor.h"
 
@@ -119,10 +120,16 @@ class Backend {
 
 struct BackendOptions {
   std::string device = "cpu";
-  int32_t num_threads = 0;   // CPU workers; 0: one per allowed core
-  bool pin_threads = true;   // CPU: worker i stays on the i-th allowed core
-  std::string cpu_isa = "";  // CPU: "" best; else "avx3", "avx2", "sse4", "portable" (for tests)
+  int32_t num_threads = 0;  // CPU workers; 0: one per allowed core
+  bool pin_threads = true;  // CPU: worker i stays on the i-th allowed core
+  Compute compute = Compute::kF32;
+  // CPU: "" best; else "avx3_bf16", "avx3", "avx2", "sse4", "portable" (for tests)
+  std::string cpu_isa = "";
 };
+
+// The fastest type of products with weights of this type that costs nothing more: BF16 for BF16
+// weights where the processor multiplies them by itself, else F32.
+Compute BestCompute(const BackendOptions& options, DType weights);
 
 // INVALID_ARGUMENT for a device or ISA this build or machine does not have.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);

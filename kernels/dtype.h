@@ -39,6 +39,23 @@ constexpr std::string_view NameOf(DType dtype) {
   return "?";
 }
 
+// The type that the inputs of a matrix product are rounded to; sums are F32.
+enum class Compute : uint8_t {
+  kF32,   // none is rounded
+  kBF16,  // of products with BF16 weights: to BF16
+};
+
+inline constexpr Compute kComputes[] = {Compute::kF32, Compute::kBF16};
+
+constexpr std::string_view NameOf(Compute compute) {
+  return compute == Compute::kBF16 ? "bf16" : "f32";
+}
+
+// Whether weights of this type can be multiplied so.
+constexpr bool Suits(Compute compute, DType weights) {
+  return compute == Compute::kF32 || weights == DType::kBF16;
+}
+
 constexpr float BF16ToFloat(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }

@@ -5,6 +5,13 @@
 
 namespace spade {
 
+Compute BestCompute(const BackendOptions& options, DType weights) {
+  const absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
+  const bool has_bf16 =
+      options.device == "cpu" && isa.ok() && GetBF16MatMulKernels(*isa) != nullptr;
+  return has_bf16 && weights == DType::kBF16 ? Compute::kBF16 : Compute::kF32;
+}
+
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
   if (options.device != "cpu") {
     return absl::InvalidArgumentError(
@@ -16,7 +23,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   }
   absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
   if (!isa.ok()) return isa.status();
-  return std::make_unique<CpuBackend>(*isa, options.num_threads, options.pin_threads);
+  return std::make_unique<CpuBackend>(*isa, options.compute, options.num_threads,
+                                      options.pin_threads);
 }
 
 }  // namespace spade

@@ -150,6 +150,7 @@ v1::GetModelResponse ConvertModel(const ModelInfo& model, const std::string& nam
   response.set_max_context(model.max_context);
   response.set_num_parameters(config.total_parameters());
   response.set_weight_dtype(model.weight_dtype);
+  response.set_compute(model.compute);
   if (config.bos_id.has_value()) response.set_bos_token_id(*config.bos_id);
   for (const TokenId id : config.eos_ids) response.add_eos_token_ids(id);
   for (const Calibration& calibration : model.calibrations) {

@@ -85,6 +85,12 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
   app.add_option("--device", engine.backend.device, "cpu, or cuda where it was built in")
       ->capture_default_str()
       ->group("Compute and memory");
+  app.add_option("--compute", engine.compute,
+                 "Type of products; bf16 is the fast one for bf16 weights; auto: the "
+                 "calibration's, else bf16 where the processor has AVX512-BF16, else f32")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->capture_default_str()
+      ->group("Compute and memory");
   app.add_option("--threads", engine.backend.num_threads,
                  "Compute threads; 0: what the CPU quota allows, less a few for RPCs")
       ->check(CLI::Range(0, 4096))

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/types.h"
+#include "kernels/dtype.h"
 
 namespace spade {
 
@@ -49,10 +50,11 @@ struct TradePoint {
 
 // What a calibration was made for, and must be used with.
 struct CalibrationIdentity {
-  std::string id;                // hex digest of the content: names the certificate in answers
-  std::string model_sha256;      // Checkpoint::Sha256
-  std::string tokenizer_sha256;  // Tokenizer::sha256
-  std::string weight_dtype;      // NameOf(dtype) the engine ran with
+  std::string id;                   // hex digest of the content: names the certificate in answers
+  std::string model_sha256;         // Checkpoint::Sha256
+  std::string tokenizer_sha256;     // Tokenizer::sha256
+  std::string weight_dtype;         // NameOf(dtype) the engine ran with
+  Compute compute = Compute::kF32;  // the type of its products
   int32_t hidden_size = 0;
 };
 

@@ -99,6 +99,14 @@ absl::StatusOr<std::vector<float>> Values(const SafeTensorsFile& file, const std
 
 namespace {
 
+absl::StatusOr<Compute> ParseCompute(const Json& description) {
+  SPADE_ASSIGN_OR_RETURN(const std::string name, Text(description, "compute"));
+  for (const Compute compute : kComputes) {
+    if (name == NameOf(compute)) return compute;
+  }
+  return Malformed(absl::StrCat("'compute' is '", name, "', which this version does not know"));
+}
+
 absl::StatusOr<std::vector<int64_t>> Counts(const Json& object, const char* key, int64_t size) {
   SPADE_ASSIGN_OR_RETURN(const Json* list, List(object, key, size));
   std::vector<int64_t> counts;
@@ -178,6 +186,9 @@ absl::Status Identify(const Document& document, std::string_view format,
   SPADE_ASSIGN_OR_RETURN(identity.model_sha256, Digest(description, "model_sha256"));
   SPADE_ASSIGN_OR_RETURN(identity.tokenizer_sha256, Digest(description, "tokenizer_sha256"));
   SPADE_ASSIGN_OR_RETURN(identity.weight_dtype, Text(description, "weight_dtype"));
+  if (description.contains("compute")) {  // else it is older than the choice, and of f32
+    SPADE_ASSIGN_OR_RETURN(identity.compute, ParseCompute(description));
+  }
   SPADE_ASSIGN_OR_RETURN(const Json* hidden, Member(description, "hidden_size"));
   SPADE_ASSIGN_OR_RETURN(const int64_t size, Integer(*hidden, "hidden_size", 1, kMaxHidden));
   identity.hidden_size = static_cast<int32_t>(size);

@@ -16,6 +16,7 @@ Writer::Writer(std::string_view format, const CalibrationIdentity& identity)
                     {"model_sha256", identity.model_sha256},
                     {"tokenizer_sha256", identity.tokenizer_sha256},
                     {"weight_dtype", identity.weight_dtype},
+                    {"compute", NameOf(identity.compute)},
                     {"hidden_size", identity.hidden_size}}),
       header_(Json::object()) {}
 

@@ -29,6 +29,10 @@ absl::Status CheckIdentity(const CalibrationIdentity& calibration, const ModelIn
   if (calibration.weight_dtype != info.weight_dtype) {
     return mismatch("the weight dtype", calibration.weight_dtype, info.weight_dtype);
   }
+  if (!info.compute.empty() && NameOf(calibration.compute) != info.compute) {
+    return mismatch("the type of products", std::string(NameOf(calibration.compute)),
+                    absl::StrCat(info.compute, " (--compute)"));
+  }
   if (calibration.hidden_size != info.config.hidden_size) {
     return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);
   }
@@ -56,6 +60,7 @@ absl::Status CheckCalibration(const AnyKind& calibration, std::span<const TokenI
 
 absl::Status AddCalibration(Calibration calibration, const Tokenizer& tokenizer, ModelInfo* info) {
   SPADE_RETURN_IF_ERROR(CheckCalibration(calibration, calibration.label_ids, *info, tokenizer));
+  info->compute = NameOf(calibration.compute);
   spdlog::info("calibration loaded id={} labels={} exits={}", calibration.id,
                calibration.label_ids.size(), calibration.exits.size());
   info->calibrations.push_back(std::move(calibration));
@@ -65,6 +70,7 @@ absl::Status AddCalibration(Calibration calibration, const Tokenizer& tokenizer,
 absl::Status AddCalibration(TokenCalibration calibration, const Tokenizer& tokenizer,
                             ModelInfo* info) {
   SPADE_RETURN_IF_ERROR(CheckCalibration(calibration, calibration.candidates, *info, tokenizer));
+  info->compute = NameOf(calibration.compute);
   if (info->token_calibration) {
     return absl::InvalidArgumentError(
         "a calibration for generation was loaded already; name only one");

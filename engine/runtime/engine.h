@@ -27,6 +27,9 @@ struct EngineOptions {
   std::string model_name;  // label of the metrics
   BackendOptions backend;
   std::string weight_dtype = "auto";  // auto (the checkpoint's), f32, f16, bf16, int8
+  // Type that the inputs of products are rounded to: f32, bf16, or auto (the calibrations', else
+  // BestCompute). backend.compute is set from it.
+  std::string compute = "auto";
   DType kv_dtype = DType::kF32;
   int64_t kv_memory_bytes = 0;  // 0: a quarter of the memory that is free after loading
   int32_t block_size = 16;
@@ -55,6 +58,7 @@ struct EngineStats {
 struct ModelInfo {
   ModelConfig config;
   std::string weight_dtype;
+  std::string compute;
   std::string device;  // Backend::description
   int32_t max_context = 0;
   int64_t weight_bytes = 0;

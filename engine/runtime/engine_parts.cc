@@ -82,6 +82,22 @@ absl::StatusOr<DType> ChooseDType(const std::string& name, const ModelConfig& co
       absl::StrCat("weight_dtype: \"", name, "\" is none of auto, f32, f16, bf16, int8"));
 }
 
+// Sets info->compute, which is empty where neither the options nor a calibration name it, and is
+// that of the backend to be made.
+absl::Status ResolveCompute(DType weights, BackendOptions* backend, ModelInfo* info) {
+  if (info->compute.empty()) info->compute = NameOf(BestCompute(*backend, weights));
+  for (const Compute compute : kComputes) {
+    if (info->compute != NameOf(compute)) continue;
+    backend->compute = compute;
+    if (Suits(compute, weights)) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("compute: ", info->compute,
+                                                   " does not go with weight_dtype ",
+                                                   info->weight_dtype, "; use auto or f32"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("compute: \"", info->compute, "\" is none of auto, f32, bf16"));
+}
+
 // ---- Memory
 
 int32_t OutputRows(const EngineOptions& options, const ModelConfig& config) {
@@ -138,15 +154,17 @@ absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
   SPADE_ASSIGN_OR_RETURN(info.config, LoadConfig(directory));
   SPADE_ASSIGN_OR_RETURN(info.max_context, ChooseContext(options, info.config));
   SPADE_ASSIGN_OR_RETURN(parts->tokenizer, LoadTokenizer(directory));
-  SPADE_ASSIGN_OR_RETURN(parts->backend, MakeBackend(options.backend));
-  info.device = parts->backend->description();
-
   SPADE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   ModelOptions model;
   SPADE_ASSIGN_OR_RETURN(model.weight_dtype,
                          ChooseDType(options.weight_dtype, info.config, checkpoint));
   info.weight_dtype = NameOf(model.weight_dtype);
+  info.compute = options.compute == "auto" ? "" : options.compute;
   SPADE_RETURN_IF_ERROR(LoadCalibrations(options, checkpoint, *parts->tokenizer, &info));
+  BackendOptions backend = options.backend;
+  SPADE_RETURN_IF_ERROR(ResolveCompute(model.weight_dtype, &backend, &info));
+  SPADE_ASSIGN_OR_RETURN(parts->backend, MakeBackend(backend));
+  info.device = parts->backend->description();
   model.exit_layers = ExitLayers(info);
   // A shadow check adds a row for each exit.
   model.max_rows = options.max_rows + std::ssize(model.exit_layers);
@@ -193,11 +211,12 @@ absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions
   SPADE_RETURN_IF_ERROR(MakeRunner(options, parts.get()));
   const ModelInfo& info = parts->info;
   spdlog::info(
-      "engine loaded model={} device=\"{}\" weight_dtype={} load_s={:.2f} weight_bytes={} "
+      "engine loaded model={} device=\"{}\" weight_dtype={} compute={} load_s={:.2f} "
+      "weight_bytes={} "
       "kv_bytes={} kv_blocks={} max_context={} resident_bytes={}",
-      options.model_name, info.device, info.weight_dtype, SecondsBetween(begin, Clock::now()),
-      info.weight_bytes, info.kv_bytes, parts->kv->num_blocks(), info.max_context,
-      ResidentMemory(MemorySources{}));
+      options.model_name, info.device, info.weight_dtype, info.compute,
+      SecondsBetween(begin, Clock::now()), info.weight_bytes, info.kv_bytes,
+      parts->kv->num_blocks(), info.max_context, ResidentMemory(MemorySources{}));
   return parts;
 }
 

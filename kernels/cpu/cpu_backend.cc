@@ -30,9 +30,11 @@ constexpr int64_t kGatherCost = 8;  // a cache line each
 
 }  // namespace
 
-CpuBackend::CpuBackend(Isa isa, int32_t num_threads, bool pin_threads)
+CpuBackend::CpuBackend(Isa isa, Compute compute, int32_t num_threads, bool pin_threads)
     : isa_(isa),
+      compute_(compute),
       matmul_(GetMatMulKernels(isa)),
+      bf16_matmul_(GetBF16MatMulKernels(isa)),
       row_(GetRowKernels(isa)),
       attention_(GetAttentionKernels(isa)),
       pool_(num_threads, pin_threads),
@@ -41,7 +43,8 @@ CpuBackend::CpuBackend(Isa isa, int32_t num_threads, bool pin_threads)
 }
 
 std::string CpuBackend::description() const {
-  return absl::StrCat("cpu, ", std::string(NameOf(isa_)), ", ", pool_.num_threads(), " threads");
+  return absl::StrCat("cpu, ", std::string(NameOf(isa_)), ", ", std::string(NameOf(compute_)),
+                      " products, ", pool_.num_threads(), " threads");
 }
 
 absl::StatusOr<Buffer> CpuBackend::Allocate(size_t bytes) { return AllocateAligned(bytes); }
@@ -91,18 +94,13 @@ void CpuBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& opt
   SPADE_CHECK(x.cols == weight.in_features && out.cols == weight.out_features);
   SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
   if (x.rows == 0) return;
-  const MatMulArgs args = {.weight = PackedMatrix(weight),
-                           .x = static_cast<const float*>(x.data),
-                           .rows = x.rows,
-                           .out = static_cast<float*>(out.data),
-                           .out_cols = weight.out_features,
-                           .bias = options.bias,
-                           .accumulate = options.accumulate};
-  if (args.rows <= kMaxDirectRows) {
-    MatMulDirect(args);
-  } else {
-    MatMulTiled(args);
-  }
+  Multiply({.weight = PackedMatrix(weight),
+            .x = static_cast<const float*>(x.data),
+            .rows = x.rows,
+            .out = static_cast<float*>(out.data),
+            .out_cols = weight.out_features,
+            .bias = options.bias,
+            .accumulate = options.accumulate});
 }
 
 void CpuBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
@@ -111,28 +109,50 @@ void CpuBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const i
   SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
   for (const int32_t id : ids) SPADE_CHECK(id >= 0 && id < weight.out_features);
   if (x.rows == 0 || ids.empty()) return;
-  MatMulTiled({.weight = PackedMatrix(weight),
-               .x = static_cast<const float*>(x.data),
-               .rows = x.rows,
-               .out = static_cast<float*>(out.data),
-               .out_cols = out.cols,
-               .column_ids = ids.data()});
+  Multiply({.weight = PackedMatrix(weight),
+            .x = static_cast<const float*>(x.data),
+            .rows = x.rows,
+            .out = static_cast<float*>(out.data),
+            .out_cols = out.cols,
+            .column_ids = ids.data()});
 }
 
-void CpuBackend::MatMulDirect(const MatMulArgs& args) {
+void CpuBackend::Multiply(MatMulArgs args) {
+  const bool in_bf16 = compute_ == Compute::kBF16 && args.weight.dtype == DType::kBF16;
+  if (in_bf16 && bf16_matmul_ != nullptr) return MultiplyTiled(*bf16_matmul_, args);
+  if (in_bf16) args.x = RoundToBF16(args);
+  if (args.rows <= matmul_.max_direct_rows && args.column_ids == nullptr) {
+    MultiplyDirect(matmul_, args);
+  } else {
+    MultiplyTiled(matmul_, args);
+  }
+}
+
+const float* CpuBackend::RoundToBF16(const MatMulArgs& args) {
+  const int64_t cols = args.weight.in_features;
+  float* rounded = rounded_rows_.Reserve(args.rows * cols);
+  ForEachRow(args.rows, cols * kCopyCost, [&](int64_t row) {
+    const float* x = args.x + row * cols;
+    float* to = rounded + row * cols;
+    for (int64_t i = 0; i < cols; ++i) to[i] = BF16ToFloat(FloatToBF16(x[i]));
+  });
+  return rounded;
+}
+
+void CpuBackend::MultiplyDirect(const MatMulKernels& kernels, const MatMulArgs& args) {
   const int64_t panels = args.out_panels();
   const int64_t work = args.rows * args.out_cols * args.weight.in_features;
-  if (work < kMinParallelWork) return matmul_.direct(args, {0, panels});
+  if (work < kMinParallelWork) return kernels.direct(args, {0, panels});
   const int64_t tasks = std::min(panels, kTasksPerThread * pool_.num_threads());
-  pool_.Run(tasks, [&](int64_t task, int32_t) { matmul_.direct(args, Part(panels, tasks, task)); });
+  pool_.Run(tasks, [&](int64_t task, int32_t) { kernels.direct(args, Part(panels, tasks, task)); });
 }
 
-void CpuBackend::MatMulTiled(const MatMulArgs& args) {
-  const RowTiling tiling = matmul_.Tiling(args.rows);
+void CpuBackend::MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& args) {
+  const RowTiling tiling = kernels.Tiling(args.rows);
   const int64_t in_features = args.weight.in_features;
-  float* packed = packed_rows_.Reserve(args.rows * in_features);
+  float* packed = packed_rows_.Reserve(PackedFloats(args));
   ForEachRow(tiling.count, tiling.height * in_features * kCopyCost, [&](int64_t tile) {
-    matmul_.pack_rows(args, {tile, tile + 1}, packed);
+    kernels.pack_rows(args, {tile, tile + 1}, packed);
   });
 
   const int64_t panels = args.out_panels();
@@ -144,7 +164,7 @@ void CpuBackend::MatMulTiled(const MatMulArgs& args) {
   const int64_t needed = (tiling.count + max_tiles - 1) / max_tiles;
   const int64_t row_tasks = std::min(tiling.count, std::max(needed, wanted / panel_tasks));
   const auto run = [&](int64_t task, int32_t worker) {
-    matmul_.tiled(args, packed, Part(panels, panel_tasks, task / row_tasks),
+    kernels.tiled(args, packed, Part(panels, panel_tasks, task / row_tasks),
                   Part(tiling.count, row_tasks, task % row_tasks),
                   worker_scratch_[worker].Reserve(kTiledScratch));
   };

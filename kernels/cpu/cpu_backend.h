@@ -18,7 +18,7 @@ namespace spade {
 // or BF16. Operations are done when they return.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(Isa isa, int32_t num_threads, bool pin_threads);
+  CpuBackend(Isa isa, Compute compute, int32_t num_threads, bool pin_threads);
 
   std::string_view name() const override { return "cpu"; }
   std::string description() const override;
@@ -52,16 +52,22 @@ class CpuBackend final : public Backend {
  private:
   // Calls fn for each row in [0, rows): on this thread where rows * row_cost is small.
   void ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<void(int64_t)> fn);
-  void MatMulDirect(const MatMulArgs& args);
-  void MatMulTiled(const MatMulArgs& args);
+  // The product by the kernels for its type, x rounded before it where they do not.
+  void Multiply(MatMulArgs args);
+  void MultiplyDirect(const MatMulKernels& kernels, const MatMulArgs& args);
+  void MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& args);
+  const float* RoundToBF16(const MatMulArgs& args);
   void PlanTiles(const AttentionArgs& args);
 
   const Isa isa_;
+  const Compute compute_;
   const MatMulKernels& matmul_;
+  const MatMulKernels* bf16_matmul_;  // null: the processor has none
   const RowKernels& row_;
   const AttentionKernels& attention_;
   ThreadPool pool_;
   Scratch packed_rows_;
+  Scratch rounded_rows_;
   std::vector<Scratch> worker_scratch_;  // one per worker
   std::vector<AttentionTile> tiles_;     // of the call; kept for its capacity
 };

@@ -7,8 +7,9 @@
 
 namespace spade {
 
-// The instruction sets that the kernels are compiled for.
-enum class Isa { kPortable, kSse4, kAvx2, kAvx3, kNeon };
+// The instruction sets that the kernels are compiled for. kAvx3BF16 is kAvx3 and AVX512-BF16: it
+// differs in products of BF16 only.
+enum class Isa { kPortable, kSse4, kAvx2, kAvx3, kAvx3BF16, kNeon };
 
 std::string_view NameOf(Isa isa);
 

@@ -17,7 +17,8 @@ namespace spade::HWY_NAMESPACE {
 namespace {
 
 const MatMulKernels* Kernels() {
-  static constexpr MatMulKernels kKernels = {&Direct, &PackRows, &Tiled, kMaxTileRows};
+  static constexpr MatMulKernels kKernels = {&Direct, &PackRows, &Tiled, kMaxTileRows,
+                                             kMaxDirectRows};
   return &kKernels;
 }
 

@@ -16,6 +16,8 @@ HWY_BEFORE_NAMESPACE();
 namespace spade::HWY_NAMESPACE {
 namespace {
 
+inline constexpr int64_t kMaxDirectRows = 12;
+
 // Rows that meet a weight in registers; with more, a panel is read again from the L2 cache.
 inline constexpr int64_t kMaxDirectTile = 6;
 

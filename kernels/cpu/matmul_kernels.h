@@ -44,24 +44,33 @@ struct MatMulArgs {
 
 // One thread's share of x W^T; threading is the caller's. Both paths give the same bits.
 struct MatMulKernels {
-  // For up to kMaxDirectRows rows: expands the packed weights in registers.
+  // For up to max_direct_rows rows: expands the packed weights in registers.
   void (*direct)(const MatMulArgs& args, Range panels);
 
-  // For any number of rows. First pack_rows once for all tiles, to (rows * in_features) floats;
-  // then tiled, with tiles of at most kMaxTaskRows rows a call.
+  // For any number of rows. First pack_rows once for all tiles, to PackedFloats(args) floats; then
+  // tiled, with tiles of at most kMaxTaskRows rows a call.
   void (*pack_rows)(const MatMulArgs& args, Range tiles, float* packed);
   void (*tiled)(const MatMulArgs& args, const float* packed, Range panels, Range tiles,
                 float* scratch);
   int64_t max_tile_rows;
+  int64_t max_direct_rows;  // 0: direct is null
 
   RowTiling Tiling(int64_t rows) const { return RowTiling(rows, max_tile_rows); }
 };
 
-inline constexpr int64_t kMaxDirectRows = 12;
+// The most that pack_rows writes.
+inline int64_t PackedFloats(const MatMulArgs& args) {
+  return args.rows * (args.weight.in_features + 1);
+}
+
 inline constexpr int64_t kMaxTaskRows = 240;
 // Floats of scratch that `tiled` needs.
-inline constexpr int64_t kTiledScratch = (kBlockInputs + kMaxTaskRows) * kPanelCols;
+inline constexpr int64_t kTiledScratch = (kBlockInputs + 2 * kMaxTaskRows) * kPanelCols;
 
+// Of any weights, in F32: x as it is, weights expanded.
 const MatMulKernels& GetMatMulKernels(Isa isa);
+
+// Of BF16 weights and x rounded to BF16, summed in F32; null where `isa` has no such instruction.
+const MatMulKernels* GetBF16MatMulKernels(Isa isa);
 
 }  // namespace spade

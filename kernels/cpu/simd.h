@@ -8,9 +8,10 @@
 
 // The pointer to `function` (of namespace HWY_NAMESPACE) compiled for `isa`. A table of our own and
 // not HWY_DYNAMIC_DISPATCH, whose choice is one for the whole process.
-#define SPADE_FUNCTION_FOR(isa, function)            \
-  ((isa) == Isa::kAvx3   ? HWY_CHOOSE_AVX3(function) \
-   : (isa) == Isa::kAvx2 ? HWY_CHOOSE_AVX2(function) \
-   : (isa) == Isa::kSse4 ? HWY_CHOOSE_SSE4(function) \
-   : (isa) == Isa::kNeon ? HWY_CHOOSE_NEON(function) \
-                         : HWY_CHOOSE_FALLBACK(function))
+#define SPADE_FUNCTION_FOR(isa, function)                \
+  ((isa) == Isa::kAvx3       ? HWY_CHOOSE_AVX3(function) \
+   : (isa) == Isa::kAvx3BF16 ? HWY_CHOOSE_AVX3(function) \
+   : (isa) == Isa::kAvx2     ? HWY_CHOOSE_AVX2(function) \
+   : (isa) == Isa::kSse4     ? HWY_CHOOSE_SSE4(function) \
+   : (isa) == Isa::kNeon     ? HWY_CHOOSE_NEON(function) \
+                             : HWY_CHOOSE_FALLBACK(function))

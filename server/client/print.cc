@@ -108,8 +108,9 @@ void PrintCalibration(const std::string& use, const v1::CalibrationInfo& calibra
 void PrintInfo(const v1::GetModelResponse& model, const v1::GetServerInfoResponse& server,
                std::ostream& out) {
   constexpr double kMiB = 1 << 20;
-  out << fmt::format("model        {} ({}, {:.1f} M parameters, {})\n", model.name(),
-                     model.architecture(), model.num_parameters() / 1e6, model.weight_dtype());
+  out << fmt::format("model        {} ({}, {:.1f} M parameters, {}, {} products)\n", model.name(),
+                     model.architecture(), model.num_parameters() / 1e6, model.weight_dtype(),
+                     model.compute());
   out << fmt::format("shape        {} layers, hidden {}, {} heads ({} KV) of {}, vocabulary {}\n",
                      model.num_layers(), model.hidden_size(), model.num_heads(),
                      model.num_kv_heads(), model.head_dim(), model.vocab_size());

@@ -1,12 +1,14 @@
 // Speed of the whole forward pass on a Llama shape with random weights, beside its floor: decode
 // against the bytes of weights over the machine's read bandwidth, prefill against the FLOPs over
-// its multiply-add peak. Floors and measurements are interleaved; medians are printed.
+// its multiply-add peak. Floors, types of products and repeats are interleaved; medians are
+// printed.
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,15 +31,16 @@ constexpr int32_t kMaxSequences = 32;
 struct Options {
   std::string shape = "1.1b";
   std::string dtype = "bf16";
+  std::vector<std::string> compute = {"f32", "bf16"};
   std::string cache = "/tmp/spade-bench";
+  std::string only;
   int32_t threads = 2;
   int repeats = 5;
 };
 
 // A model on its backend, with a cache for `max_batch` sequences of kContext positions.
 struct Bench {
-  int32_t threads = 0;
-  int repeats = 0;
+  Compute compute = Compute::kF32;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<StagedModel> model;
   KvCache kv;
@@ -80,31 +83,58 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-enum class Floor { kMemory, kMultiplyAdd };
+// `count` rows from `first` on of each of `sequences` sequences.
+struct Case {
+  const char* name;
+  int32_t sequences;
+  int32_t first;
+  int32_t count;
+};
 
-// One line of the table: `count` rows from `first` on of each of `sequences` sequences.
-void Report(Bench& bench, const char* name, Floor floor, int32_t sequences, int32_t first,
-            int32_t count) {
+constexpr Case kCases[] = {{"decode b=1", 1, 128, 1},
+                           {"decode b=4", 4, 128, 1},
+                           {"decode b=8", 8, 128, 1},
+                           {"decode b=32", 32, 128, 1},
+                           {"prefill 512", 1, 0, 512}};
+
+struct Samples {
+  std::vector<double> seconds;
+  std::vector<double> of_bandwidth;
+  std::vector<double> of_peak;
+};
+
+// One climb beside both floors, measured just before.
+void Sample(const Options& options, Bench& bench, const Case& shape, Samples& samples) {
   const ModelConfig& config = bench.model->config();
-  const double rows = sequences * count;
+  const double rows = shape.sequences * shape.count;
   const double layers = static_cast<double>(config.num_layers * config.layer_parameters());
   const double head = static_cast<double>(config.vocab_size) * config.hidden_size;
-  std::vector<double> times, ratios;
-  TimeClimb(bench, sequences, first, count);  // warm-up
-  for (int repeat = 0; repeat < bench.repeats; ++repeat) {
-    // An untied embedding is only gathered from: the step streams layers and head.
-    const double bytes = static_cast<double>(bench.model->weight_bytes()) * (layers + head) /
-                         static_cast<double>(config.total_parameters());
-    const double floor_seconds = floor == Floor::kMemory ? bytes / ReadBandwidth(bench.threads)
-                                                         : 2 * (layers * rows + head * sequences) /
-                                                               MultiplyAddPeak(bench.threads);
-    times.push_back(TimeClimb(bench, sequences, first, count));
-    ratios.push_back(floor_seconds / times.back());
+  // An untied embedding is only gathered from: the step streams layers and head.
+  const double bytes = static_cast<double>(bench.model->weight_bytes()) * (layers + head) /
+                       static_cast<double>(config.total_parameters());
+  const double flop = 2 * (layers * rows + head * shape.sequences);
+  const double read_seconds = bytes / ReadBandwidth(options.threads);
+  const double flop_seconds = flop / MultiplyAddPeak(options.threads, bench.compute);
+  const double seconds = TimeClimb(bench, shape.sequences, shape.first, shape.count);
+  samples.seconds.push_back(seconds);
+  samples.of_bandwidth.push_back(read_seconds / seconds);
+  samples.of_peak.push_back(flop_seconds / seconds);
+}
+
+// One line of the table for each bench.
+void Report(const Options& options, std::span<Bench> benches, const Case& shape) {
+  std::vector<Samples> samples(benches.size());
+  for (Bench& bench : benches) TimeClimb(bench, shape.sequences, shape.first, shape.count);
+  for (int repeat = 0; repeat < options.repeats; ++repeat) {
+    for (size_t i = 0; i < benches.size(); ++i) Sample(options, benches[i], shape, samples[i]);
   }
-  const double seconds = Median(times);
-  std::printf("%-14s %10.2f %10.1f %9.0f%%  %s\n", name, seconds * 1e3, rows / seconds,
-              100 * Median(ratios),
-              floor == Floor::kMemory ? "weights / read bandwidth" : "FLOPs / F32 FMA peak");
+  for (size_t i = 0; i < benches.size(); ++i) {
+    const double seconds = Median(samples[i].seconds);
+    std::printf("%-12s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name,
+                std::string(NameOf(benches[i].compute)).c_str(), seconds * 1e3,
+                shape.sequences * shape.count / seconds, 100 * Median(samples[i].of_bandwidth),
+                100 * Median(samples[i].of_peak));
+  }
   std::fflush(stdout);
 }
 
@@ -143,15 +173,15 @@ std::string PrepareCheckpoint(const Options& options) {
   return directory;
 }
 
-absl::StatusOr<Bench> Load(const Options& options) {
+absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
   const std::string directory = PrepareCheckpoint(options);
   SPADE_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(directory + "/config.json", 1 << 20));
   SPADE_ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(json, ""));
   SPADE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   Bench bench;
-  bench.threads = options.threads;
-  bench.repeats = options.repeats;
+  bench.compute = compute;
   BackendOptions backend_options;
+  backend_options.compute = compute;
   backend_options.num_threads = options.threads;
   SPADE_ASSIGN_OR_RETURN(bench.backend, MakeBackend(backend_options));
   ModelOptions model_options;
@@ -174,24 +204,34 @@ int Run(int argc, char** argv) {
   app.add_option("--dtype", options.dtype, "weights in memory")
       ->check(CLI::IsMember({"bf16", "int8"}))
       ->capture_default_str();
+  app.add_option("--compute", options.compute, "types of products, measured in turn")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->delimiter(',')
+      ->capture_default_str();
   app.add_option("--cache", options.cache, "folder for the random checkpoints")
       ->capture_default_str();
+  app.add_option("--only", options.only, "cases whose names hold this, e.g. decode");
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--repeats", options.repeats)->check(CLI::Range(1, 99))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  absl::StatusOr<Bench> bench = Load(options);
-  if (!bench.ok()) {
-    std::fprintf(stderr, "%s\n", bench.status().ToString().c_str());
-    return 1;
+  std::vector<Bench> benches;
+  for (const std::string& compute : options.compute) {
+    absl::StatusOr<Bench> bench = Load(options, compute == "bf16" ? Compute::kBF16 : Compute::kF32);
+    if (!bench.ok()) {
+      std::fprintf(stderr, "%s\n", bench.status().ToString().c_str());
+      return 1;
+    }
+    benches.push_back(*std::move(bench));
+    std::printf("%s, %s weights, %s\n", options.shape.c_str(), options.dtype.c_str(),
+                benches.back().backend->description().c_str());
   }
-  std::printf("%s, %s weights, %s\n", options.shape.c_str(), options.dtype.c_str(),
-              bench->backend->description().c_str());
-  std::printf("%-14s %10s %10s %10s  %s\n", "case", "ms", "tokens/s", "of floor", "floor");
-  Report(*bench, "decode b=1", Floor::kMemory, 1, 128, 1);
-  Report(*bench, "decode b=4", Floor::kMemory, 4, 128, 1);
-  Report(*bench, "decode b=8", Floor::kMemory, 8, 128, 1);
-  Report(*bench, "decode b=32", Floor::kMultiplyAdd, 32, 128, 1);
-  Report(*bench, "prefill 512", Floor::kMultiplyAdd, 1, 0, 512);
+  std::printf("%-12s %-5s %10s %10s %13s %10s\n", "case", "in", "ms", "tokens/s", "of bandwidth",
+              "of peak");
+  for (const Case& shape : kCases) {
+    if (std::string(shape.name).find(options.only) != std::string::npos) {
+      Report(options, benches, shape);
+    }
+  }
   return 0;
 }
 

@@ -15,9 +15,11 @@ namespace {
 // Set once by main; 0: one per core.
 int32_t num_threads = 0;
 
-Backend& SharedBackend() {
-  static const std::unique_ptr<Backend> backend = *MakeBackend({.num_threads = num_threads});
-  return *backend;
+Backend& SharedBackend(Compute compute = Compute::kF32) {
+  static const std::unique_ptr<Backend> f32 = *MakeBackend({.num_threads = num_threads});
+  static const std::unique_ptr<Backend> bf16 =
+      *MakeBackend({.num_threads = num_threads, .compute = Compute::kBF16});
+  return compute == Compute::kBF16 ? *bf16 : *f32;
 }
 
 double Bandwidth() {
@@ -25,9 +27,10 @@ double Bandwidth() {
   return bandwidth;
 }
 
-double Peak() {
-  static const double peak = MultiplyAddPeak(num_threads);
-  return peak;
+double Peak(Compute compute = Compute::kF32) {
+  static const double f32 = MultiplyAddPeak(num_threads, Compute::kF32);
+  static const double bf16 = MultiplyAddPeak(num_threads, Compute::kBF16);
+  return compute == Compute::kBF16 ? bf16 : f32;
 }
 
 struct Rows {
@@ -44,6 +47,7 @@ void BM_Floor(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(Bandwidth() + Peak());
   state.counters["GB/s"] = Bandwidth() / 1e9;
   state.counters["GFLOP/s"] = Peak() / 1e9;
+  state.counters["BF16_GFLOP/s"] = Peak(Compute::kBF16) / 1e9;
 }
 
 struct MatMulCase {
@@ -63,7 +67,7 @@ std::vector<Matrix> MakeWeights(const MatMulCase& shape, DType dtype, bool cold)
 }
 
 // Cycles through copies of the weight, 128 MiB or more, so that no cache holds it between calls.
-void BM_MatMul(benchmark::State& state, const MatMulCase& shape,
+void BM_MatMul(benchmark::State& state, const MatMulCase& shape, Compute compute,
                const std::vector<Matrix>& weights) {
   const int64_t rows = state.range(0);
   const size_t copies = weights.size();
@@ -72,7 +76,7 @@ void BM_MatMul(benchmark::State& state, const MatMulCase& shape,
   const Rows out(rows, shape.out);
   size_t next = 0;
   for (auto _ : state) {
-    SharedBackend().MatMul(x.view, weights[next++ % copies], {}, out.view);
+    SharedBackend(compute).MatMul(x.view, weights[next++ % copies], {}, out.view);
   }
   const double calls = static_cast<double>(state.iterations());
   const double flop = 2.0 * static_cast<double>(rows * shape.out * shape.in) * calls;
@@ -81,7 +85,7 @@ void BM_MatMul(benchmark::State& state, const MatMulCase& shape,
   state.counters["GB/s"] = Counter(read / 1e9, Counter::kIsRate);
   state.counters["GFLOP/s"] = Counter(flop / 1e9, Counter::kIsRate);
   state.counters["of_bandwidth"] = Counter(read / Bandwidth(), Counter::kIsRate);
-  state.counters["of_peak"] = Counter(flop / Peak(), Counter::kIsRate);
+  state.counters["of_peak"] = Counter(flop / Peak(compute), Counter::kIsRate);
 }
 
 // The last row, or all rows, of one sequence of `context` positions.
@@ -151,13 +155,21 @@ benchmark::internal::Benchmark* Register(const std::string& name, const Function
   return num_threads == 1 ? benchmark : benchmark->UseRealTime();
 }
 
-void RegisterMatMul(const MatMulCase& shape, DType dtype, bool cold, std::vector<int64_t> rows) {
-  const std::string name = std::string("MatMul/") + shape.name + "_" + std::string(NameOf(dtype));
+struct MatMulTypes {
+  DType weights;
+  Compute compute;
+};
+
+void RegisterMatMul(const MatMulCase& shape, const MatMulTypes& types, bool cold,
+                    std::vector<int64_t> rows) {
+  const auto [dtype, compute] = types;
+  const std::string name = std::string("MatMul/") + shape.name + "_" + std::string(NameOf(dtype)) +
+                           "_in_" + std::string(NameOf(compute));
   const auto weights = std::make_shared<std::vector<Matrix>>();
   for (const int64_t count : rows) {
-    Register(name, [=](benchmark::State& state) {
+    Register(name, [=, dtype = dtype, compute = compute](benchmark::State& state) {
       if (weights->empty()) *weights = MakeWeights(shape, dtype, cold);
-      BM_MatMul(state, shape, *weights);
+      BM_MatMul(state, shape, compute, *weights);
     })->Arg(count);
   }
 }
@@ -174,17 +186,21 @@ void RegisterAttention(const std::string& name, const HeadLayout& heads, DType d
 void RegisterAll() {
   Register("Floor", BM_Floor)->Iterations(1);
   Register("ParallelForOverhead", BM_ParallelForOverhead)->Arg(2)->Arg(16);
-  for (const DType dtype : {DType::kBF16, DType::kI8}) {
-    RegisterMatMul({"llama_qkv", 2560, 2048}, dtype, /*cold=*/true, {1, 4});
-    RegisterMatMul({"llama_gate_up", 11264, 2048}, dtype, true, {1, 2, 3, 4, 5, 8, 32, 512});
-    RegisterMatMul({"llama_down", 2048, 5632}, dtype, true, {1, 4, 8, 32, 512});
-    RegisterMatMul({"llama_head", 32000, 2048}, dtype, true, {1, 4});
+  constexpr MatMulTypes kBF16InF32 = {DType::kBF16, Compute::kF32};
+  constexpr MatMulTypes kBF16InBF16 = {DType::kBF16, Compute::kBF16};
+  for (const MatMulTypes& types : {kBF16InF32, kBF16InBF16, {DType::kI8, Compute::kF32}}) {
+    RegisterMatMul({"llama_qkv", 2560, 2048}, types, /*cold=*/true, {1, 4});
+    RegisterMatMul({"llama_gate_up", 11264, 2048}, types, true, {1, 2, 3, 4, 5, 8, 32, 512});
+    RegisterMatMul({"llama_down", 2048, 5632}, types, true, {1, 4, 8, 32, 512});
+    RegisterMatMul({"llama_head", 32000, 2048}, types, true, {1, 4});
   }
-  RegisterMatMul({"small_qkv", 320, 192}, DType::kBF16, /*cold=*/false, {1, 4, 8, 64});
-  RegisterMatMul({"small_o", 192, 192}, DType::kBF16, false, {1, 8});
-  RegisterMatMul({"small_gate_up", 1024, 192}, DType::kBF16, false, {1, 8, 64});
-  RegisterMatMul({"small_down", 192, 512}, DType::kBF16, false, {1, 8});
-  RegisterMatMul({"small_head", 4096, 192}, DType::kBF16, false, {1, 8});
+  for (const MatMulTypes& types : {kBF16InF32, kBF16InBF16}) {
+    RegisterMatMul({"small_qkv", 320, 192}, types, /*cold=*/false, {1, 4, 8, 64});
+    RegisterMatMul({"small_o", 192, 192}, types, false, {1, 8});
+    RegisterMatMul({"small_gate_up", 1024, 192}, types, false, {1, 8, 64});
+    RegisterMatMul({"small_down", 192, 512}, types, false, {1, 8});
+    RegisterMatMul({"small_head", 4096, 192}, types, false, {1, 8});
+  }
   const HeadLayout llama = {32, 4, 64};
   RegisterAttention("llama", llama, DType::kF32, {{256, 1}, {2048, 1}, {512, 512}});
   RegisterAttention("llama", llama, DType::kBF16, {{2048, 1}, {512, 512}});

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "tests/bench/dot_peak.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/bench/machine_floor.cc"
@@ -99,10 +100,11 @@ double ReadBandwidth(int32_t threads) {
   return rate;
 }
 
-double MultiplyAddPeak(int32_t threads) {
+double MultiplyAddPeak(int32_t threads, Compute compute) {
   constexpr int64_t kParts = 32;
   constexpr int64_t kRounds = 200'000;
-  const auto multiply_adds = SPADE_FUNCTION_FOR(*SelectIsa(""), MultiplyAdds);
+  const bool in_bf16 = compute == Compute::kBF16 && BestCompute({}, DType::kBF16) == compute;
+  const auto multiply_adds = in_bf16 ? &BF16Dots : SPADE_FUNCTION_FOR(*SelectIsa(""), MultiplyAdds);
   float sinks[kParts];
   std::fill_n(sinks, kParts, 0.5f);
   const double flop = multiply_adds(1, &sinks[0]) * kRounds;

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/dtype.h"
+
 namespace spade::bench {
 
 // Seconds: of the calling thread's processor where there is one thread, which other processes
@@ -9,7 +11,9 @@ namespace spade::bench {
 double Now(int32_t threads);
 
 // What the machine can do at most, for benchmarks to be compared with: the best of several runs.
-double ReadBandwidth(int32_t threads);    // bytes/s of memory that no cache holds
-double MultiplyAddPeak(int32_t threads);  // F32 FLOP/s of independent multiply-adds in registers
+double ReadBandwidth(int32_t threads);  // bytes/s of memory that no cache holds
+// FLOP/s of independent multiply-adds in registers: of F32, or of BF16 where the processor has
+// them.
+double MultiplyAddPeak(int32_t threads, Compute compute);
 
 }  // namespace spade::bench

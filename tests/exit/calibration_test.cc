@@ -20,6 +20,7 @@ Calibration Example() {
   calibration.model_sha256 = std::string(64, 'a');
   calibration.tokenizer_sha256 = std::string(64, '0');
   calibration.weight_dtype = "bf16";
+  calibration.compute = Compute::kBF16;
   calibration.position = SpadePosition::kReset;
   calibration.label_texts = {" yes", " n\xc3\xb6"};
   calibration.label_ids = {7, 11};
@@ -78,6 +79,7 @@ TEST(Calibration, SurvivesARoundTrip) {
   EXPECT_EQ(loaded->model_sha256, saved.model_sha256);
   EXPECT_EQ(loaded->tokenizer_sha256, saved.tokenizer_sha256);
   EXPECT_EQ(loaded->weight_dtype, "bf16");
+  EXPECT_EQ(loaded->compute, Compute::kBF16);
   EXPECT_EQ(loaded->position, SpadePosition::kReset);
   EXPECT_EQ(loaded->label_texts, saved.label_texts);
   EXPECT_EQ(loaded->label_ids, saved.label_ids);
@@ -133,6 +135,13 @@ TEST(ParseCalibration, TakesTheUneditedExample) {
   EXPECT_TRUE(ParseEdited([](Json&) {}).ok()) << ParseEdited([](Json&) {});
 }
 
+TEST(ParseCalibration, OlderFilesAreOfF32) {
+  const std::string file = Edited([](Json& d) { d.erase("compute"); });
+  const auto older = ParseCalibration(BytesOf(file));
+  ASSERT_TRUE(older.ok()) << older.status();
+  EXPECT_EQ(older->compute, Compute::kF32);
+}
+
 TEST(ParseCalibration, RefusesEveryPrefix) {
   const std::string file = SerializeCalibration(Example());
   for (size_t size = 0; size < file.size(); ++size) {
@@ -186,6 +195,8 @@ INSTANTIATE_TEST_SUITE_P(
         Damage{"short_digest", [](Json& d) { d["model_sha256"] = "abc"; }},
         Damage{"upper_digest", [](Json& d) { d["tokenizer_sha256"] = std::string(64, 'A'); }},
         Damage{"dtype_number", [](Json& d) { d["weight_dtype"] = 3; }},
+        Damage{"compute_number", [](Json& d) { d["compute"] = 3; }},
+        Damage{"compute_unknown", [](Json& d) { d["compute"] = "f8"; }},
         Damage{"position", [](Json& d) { d["position"] = "middle"; }},
         Damage{"one_label",
                [](Json& d) {

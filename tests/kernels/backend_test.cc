@@ -27,11 +27,11 @@ TEST(MakeBackendTest, RefusesNegativeThreads) {
   EXPECT_EQ(MakeBackend({.num_threads = -1}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(MakeBackendTest, DescriptionNamesIsaAndThreads) {
+TEST(MakeBackendTest, DescriptionNamesIsaProductsAndThreads) {
   const auto backend = MakeBackend({.num_threads = 2, .cpu_isa = "portable"});
   ASSERT_TRUE(backend.ok());
   EXPECT_EQ((*backend)->name(), "cpu");
-  EXPECT_EQ((*backend)->description(), "cpu, portable, 2 threads");
+  EXPECT_EQ((*backend)->description(), "cpu, portable, f32 products, 2 threads");
 }
 
 TEST(MakeBackendTest, IsaOfOneBackendDoesNotBindTheNext) {

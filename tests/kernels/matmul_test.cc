@@ -1,4 +1,5 @@
 #include <cmath>
+#include <utility>
 
 #include "tests/kernels/device_test.h"
 
@@ -14,12 +15,19 @@ struct Shape {
 };
 
 // Single rows, both paths, partial tiles; sizes that divide neither panels, pairs nor blocks.
-constexpr Shape kShapes[] = {{1, 64, 16},  {1, 257, 33},   {2, 515, 48}, {3, 63, 5},
-                             {4, 300, 47}, {5, 1, 1},      {7, 129, 31}, {33, 259, 70},
-                             {1, 192, 96}, {33, 512, 192}, {250, 70, 20}};
+constexpr Shape kShapes[] = {{1, 64, 16},  {1, 257, 33},   {2, 515, 48},  {3, 63, 5},
+                             {4, 300, 47}, {5, 1, 1},      {7, 129, 31},  {33, 259, 70},
+                             {1, 192, 96}, {33, 512, 192}, {250, 70, 20}, {245, 600, 40}};
 
 class MatMulTest : public DeviceTest {
  protected:
+  // x as a product with weights of this type takes it.
+  std::vector<float> Rounded(std::vector<float> x, DType weights) {
+    if (GetParam().options.compute != Compute::kBF16 || weights != DType::kBF16) return x;
+    for (float& value : x) value = BF16ToFloat(FloatToBF16(value));
+    return x;
+  }
+
   // Within float rounding of the sum computed in double precision from the stored weights.
   void ExpectProduct(const Shape& shape, const std::vector<float>& x,
                      const std::vector<float>& weights, const std::vector<float>& start,
@@ -48,26 +56,26 @@ TEST_P(MatMulTest, EqualsDoubleReferenceForAllTypesAndShapes) {
       const std::vector<float> x = RandomFloats(shape.rows * shape.in, 1);
       const Matrix weight =
           Pack(RandomFloats(shape.out * shape.in, 2, 0.05f), shape.out, shape.in, dtype);
-      ExpectProduct(shape, x, Stored(weight), {}, MatMul(x, shape.rows, weight));
+      ExpectProduct(shape, Rounded(x, dtype), Stored(weight), {}, MatMul(x, shape.rows, weight));
     }
   }
 }
 
 TEST_P(MatMulTest, AddsBiasAndAccumulates) {
-  for (const int64_t rows : {1, 5}) {
+  for (const auto& [rows, dtype] :
+       {std::pair<int64_t, DType>{1, DType::kF32}, {5, DType::kF32}, {5, DType::kBF16}}) {
     const Shape shape = {rows, 80, 37};
     const std::vector<float> x = RandomFloats(rows * shape.in, 3);
     const std::vector<float> bias = RandomFloats(shape.out, 4);
     const std::vector<float> before = RandomFloats(rows * shape.out, 5);
-    const Matrix weight =
-        Pack(RandomFloats(shape.out * shape.in, 6), shape.out, shape.in, DType::kF32);
+    const Matrix weight = Pack(RandomFloats(shape.out * shape.in, 6), shape.out, shape.in, dtype);
     const DeviceTensor device_bias = Upload(1, shape.out, bias);
     const DeviceTensor out = Upload(rows, shape.out, before);
     backend().MatMul(Upload(rows, shape.in, x).view(), weight,
                      {.bias = device_bias.data(), .accumulate = true}, out.view());
     std::vector<float> start = before;
     for (size_t i = 0; i < start.size(); ++i) start[i] += bias[i % shape.out];
-    ExpectProduct(shape, x, Stored(weight), start, out.Read());
+    ExpectProduct(shape, Rounded(x, dtype), Stored(weight), start, out.Read());
   }
 }
 
@@ -96,6 +104,14 @@ TEST_P(MatMulTest, ColumnsEqualTheSameColumnsOfMatMulToTheBit) {
       EXPECT_EQ(picked.Read(), expected) << NameOf(dtype) << ", " << rows << " rows";
     }
   }
+}
+
+TEST_P(MatMulTest, RoundsToNearestEvenOnlyWhereAsked) {
+  const std::vector<float> x = {1 + 0x1p-8f, 1 + 0x3p-8f, 1 + 0x1.8p-8f, -(1 + 0x1p-8f)};
+  const std::vector<float> rounded = {1, 1 + 0x1p-6f, 1 + 0x1p-7f, -1};
+  const bool in_bf16 = GetParam().options.compute == Compute::kBF16;
+  EXPECT_EQ(MatMul(x, 4, Pack({1}, 1, 1, DType::kBF16)), in_bf16 ? rounded : x);
+  EXPECT_EQ(MatMul(x, 4, Pack({1}, 1, 1, DType::kF32)), x);
 }
 
 TEST_P(MatMulTest, NoRowsIsNoWork) {

@@ -43,14 +43,13 @@ struct GoldenCase {
 
 class GoldenTest : public ::testing::TestWithParam<std::tuple<std::string, GoldenCase>> {};
 
-TEST_P(GoldenTest, LogitsEqualTransformers) {
-  const auto& [backend_name, golden] = GetParam();
+// The largest RelativeError of the golden prompts' logits, which the test's record keeps.
+double WorstError(Backend& backend, const GoldenCase& golden) {
   const std::string folder = kGoldens + golden.name;
-  const auto backend = MakeTestBackend(backend_name);
   ModelOptions options;
   options.weight_dtype = golden.weight_dtype;
-  const auto model = LoadModelOrDie(backend.get(), folder, options);
-  ModelRunner runner(backend.get(), model.get());
+  const auto model = LoadModelOrDie(&backend, folder, options);
+  ModelRunner runner(&backend, model.get());
   const Json expected = Json::parse(ReadOrDie(folder + "/expected.json"));
   const std::string bytes = ReadOrDie(folder + "/logits.f32");
   std::vector<float> logits(bytes.size() / sizeof(float));
@@ -62,14 +61,29 @@ TEST_P(GoldenTest, LogitsEqualTransformers) {
     const auto ids = expected["prompts"][i].get<std::vector<TokenId>>();
     const auto rows = runner.Prefill(0, 0, ids);
     for (const size_t position : expected["positions"][i].get<std::vector<size_t>>()) {
-      ASSERT_LE(offset + rows[position].size(), logits.size());
+      SPADE_CHECK(offset + rows[position].size() <= logits.size());
       worst = std::max(worst, RelativeError(rows[position], logits.data() + offset));
       offset += rows[position].size();
     }
   }
   EXPECT_EQ(offset, logits.size());
-  RecordProperty("max_relative_error", absl::StrCat(worst));
-  EXPECT_LT(worst, 2e-5) << "largest difference of a row relative to its largest logit";
+  ::testing::Test::RecordProperty("max_relative_error", absl::StrCat(worst));
+  return worst;
+}
+
+TEST_P(GoldenTest, LogitsEqualTransformers) {
+  const auto& [backend, golden] = GetParam();
+  EXPECT_LT(WorstError(*MakeTestBackend(backend), golden), 2e-5)
+      << "largest difference of a row relative to its largest logit";
+}
+
+// Eight bits of mantissa, rounded four times a layer.
+TEST_P(GoldenTest, BF16ProductsStayNear) {
+  const auto& [name, golden] = GetParam();
+  if (golden.weight_dtype != DType::kBF16 || name == "reference") return;
+  const double worst = WorstError(*MakeTestBackend(name, Compute::kBF16), golden);
+  EXPECT_LT(worst, 0.02);
+  EXPECT_GT(worst, 2e-5) << "nothing was rounded";
 }
 
 const GoldenCase kCases[] = {
@@ -90,13 +104,14 @@ const GoldenCase kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenTest,
-                         ::testing::Combine(::testing::Values("cpu", "reference"),
+                         ::testing::Combine(::testing::Values("cpu", "cpu:portable", "reference"),
                                             ::testing::ValuesIn(kCases)),
                          [](const auto& info) {
                            const GoldenCase& golden = std::get<1>(info.param);
                            std::string name = std::get<0>(info.param) + "_" + golden.name + "_" +
                                               std::string(NameOf(golden.weight_dtype));
                            std::ranges::replace(name, '-', '_');
+                           std::ranges::replace(name, ':', '_');
                            return name;
                          });
 

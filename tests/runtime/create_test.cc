@@ -33,6 +33,23 @@ TEST(CreateTest, UnknownDType) {
   ExpectNames(CreateStatus(options), "weight_dtype");
 }
 
+TEST(CreateTest, ComputeOfNoKindOrOfOtherWeights) {
+  EngineOptions options = SmallOptions();
+  options.compute = "f64";
+  ExpectNames(CreateStatus(options), "auto, f32, bf16");
+  options.compute = "bf16";
+  options.weight_dtype = "f32";
+  ExpectNames(CreateStatus(options), "weight_dtype f32");
+}
+
+TEST(CreateTest, AutomaticComputeWithoutCalibrationIsTheBest) {
+  EngineOptions options = SmallOptions();
+  options.compute = "auto";
+  EXPECT_EQ(MakeEngine(options)->info().compute, NameOf(BestCompute({}, DType::kBF16)));
+  options.weight_dtype = "f16";
+  EXPECT_EQ(MakeEngine(options)->info().compute, "f32");
+}
+
 TEST(CreateTest, ContextBeyondTheModel) {
   EngineOptions options = SmallOptions();
   options.max_context = 257;
@@ -75,7 +92,8 @@ TEST(CreateTest, OtherWeightTypesRun) {
 }
 
 // A calibration that fits the model but for one part.
-absl::Status CreateWith(const std::function<void(Calibration&)>& spoil) {
+absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
+                        const std::string& compute = "f32", std::string* chosen = nullptr) {
   const TempDir dir;
   EngineOptions options = SmallOptions();
   Calibration calibration;
@@ -94,7 +112,19 @@ absl::Status CreateWith(const std::function<void(Calibration&)>& spoil) {
   }
   options.calibrations = {dir.File("calibration.safetensors")};
   EXPECT_TRUE(SaveCalibration(calibration, options.calibrations[0]).ok());
-  return CreateStatus(options);
+  options.compute = compute;
+  prometheus::Registry registry;
+  const auto engine = Engine::Create(options, &registry);
+  if (engine.ok() && chosen != nullptr) *chosen = (*engine)->info().compute;
+  return engine.status();
+}
+
+TEST(CreateTest, AutomaticComputeIsTheCalibrations) {
+  for (const Compute compute : kComputes) {
+    std::string chosen;
+    EXPECT_TRUE(CreateWith([&](Calibration& c) { c.compute = compute; }, "auto", &chosen).ok());
+    EXPECT_EQ(chosen, NameOf(compute));
+  }
 }
 
 TEST(CreateTest, CalibrationThatFits) {
@@ -117,6 +147,8 @@ TEST(CreateTest, CalibrationsOfSomethingElse) {
   ExpectNames(CreateWith([](Calibration& c) { c.tokenizer_sha256 = std::string(64, '0'); }),
               "tokenizer");
   ExpectNames(CreateWith([](Calibration& c) { c.weight_dtype = "f32"; }), "dtype");
+  ExpectNames(CreateWith([](Calibration& c) { c.compute = Compute::kBF16; }), "--compute");
+  ExpectNames(CreateWith([](Calibration&) {}, "bf16"), "--compute");
   ExpectNames(CreateWith([](Calibration& c) { c.hidden_size = 64; }), "hidden size");
   ExpectNames(CreateWith([](Calibration& c) { c.exits[0].layer = 12; }), "exit after layer");
   ExpectNames(CreateWith([](Calibration& c) { c.label_ids[0] = 4096; }), "token id 4096");

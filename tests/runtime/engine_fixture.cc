@@ -93,6 +93,7 @@ EngineOptions SmallOptions(int32_t kv_blocks) {
   EngineOptions options;
   options.model_directory = TicketsModel();
   options.model_name = "tickets";
+  options.compute = "f32";
   options.backend.num_threads = 2;
   options.backend.pin_threads = false;
   const KvShape shape{12, 1, 64, options.block_size, DType::kF32};

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "tests/runtime/engine_fixture.h"
 #include "tests/testing/model_runner.h"
@@ -62,33 +63,42 @@ void ExpectSameBits(const Outcome& a, const Outcome& b) {
   }
 }
 
-// Each request alone in an engine with ample room.
-const Outcome& Expected() {
-  static const Outcome expected = [] {
-    const TestEngine engine = MakeEngine(SmallOptions());
-    Outcome outcome;
-    for (int i = 0; i < kNumRequests; ++i) {
-      outcome.push_back(RunToEnd(*engine, RequestNumber(i)));
-    }
-    return outcome;
-  }();
-  return expected;
-}
+// Once for each type of products.
+class InvarianceTest : public ::testing::TestWithParam<Compute> {
+ protected:
+  static EngineOptions Options(int32_t kv_blocks = 512) {
+    EngineOptions options = SmallOptions(kv_blocks);
+    options.compute = NameOf(GetParam());
+    return options;
+  }
 
-TEST(InvarianceTest, AmongOthers) {
-  const TestEngine engine = MakeEngine(SmallOptions());
+  // Each request alone in an engine with ample room.
+  static const Outcome& Expected() {
+    static std::map<Compute, Outcome> expected;
+    const auto [found, is_new] = expected.try_emplace(GetParam());
+    if (!is_new) return found->second;
+    const TestEngine engine = MakeEngine(Options());
+    for (int i = 0; i < kNumRequests; ++i) {
+      found->second.push_back(RunToEnd(*engine, RequestNumber(i)));
+    }
+    return found->second;
+  }
+};
+
+TEST_P(InvarianceTest, AmongOthers) {
+  const TestEngine engine = MakeEngine(Options());
   ExpectSameBits(Expected(), RunAll(*engine, 32));
 }
 
-TEST(InvarianceTest, PromptsInChunks) {
-  EngineOptions options = SmallOptions();
+TEST_P(InvarianceTest, PromptsInChunks) {
+  EngineOptions options = Options();
   options.max_rows = 13;
   const TestEngine engine = MakeEngine(options);
   ExpectSameBits(Expected(), RunAll(*engine, 6));
 }
 
-TEST(InvarianceTest, AfterPreemption) {
-  const TestEngine engine = MakeEngine(SmallOptions(/*kv_blocks=*/18));
+TEST_P(InvarianceTest, AfterPreemption) {
+  const TestEngine engine = MakeEngine(Options(/*kv_blocks=*/18));
   const auto num_preemptions = [&] {
     return MetricValue(*engine.registry, "spade_preemptions_total");
   };
@@ -100,23 +110,23 @@ TEST(InvarianceTest, AfterPreemption) {
   EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
 }
 
-TEST(InvarianceTest, WithoutPrefixCache) {
-  EngineOptions options = SmallOptions();
+TEST_P(InvarianceTest, WithoutPrefixCache) {
+  EngineOptions options = Options();
   options.prefix_cache = false;
   const TestEngine engine = MakeEngine(options);
   ExpectSameBits(Expected(), RunAll(*engine, 4));
   EXPECT_EQ(MetricValue(*engine.registry, "spade_prompt_tokens_cached_total"), 0);
 }
 
-TEST(InvarianceTest, WithAWarmPrefixCache) {
-  const TestEngine engine = MakeEngine(SmallOptions());
+TEST_P(InvarianceTest, WithAWarmPrefixCache) {
+  const TestEngine engine = MakeEngine(Options());
   ExpectSameBits(Expected(), RunAll(*engine, 0));
   ExpectSameBits(Expected(), RunAll(*engine, 0));
   EXPECT_GT(MetricValue(*engine.registry, "spade_prompt_tokens_cached_total"), 0);
 }
 
-TEST(InvarianceTest, SiblingsShareThePrompt) {
-  const TestEngine engine = MakeEngine(SmallOptions());
+TEST_P(InvarianceTest, SiblingsShareThePrompt) {
+  const TestEngine engine = MakeEngine(Options());
   GenerateRequest request = MakeRequest(MakePrompt(50, 3), 4);
   request.num_sequences = 4;
   const auto results = RunToEnd(*engine, request);
@@ -128,8 +138,8 @@ TEST(InvarianceTest, SiblingsShareThePrompt) {
 }
 
 // The plain model, run outside the engine with the whole sequence at once, agrees.
-TEST(InvarianceTest, GreedyIsThePlainModel) {
-  const auto backend = MakeTestBackend("cpu");
+TEST_P(InvarianceTest, GreedyIsThePlainModel) {
+  const auto backend = MakeTestBackend("cpu", GetParam());
   const auto model = LoadModelOrDie(backend.get(), TicketsModel(), ModelOptions{});
   ModelRunner runner(backend.get(), model.get());
   const SequenceResult& result = Expected()[0][0];
@@ -142,6 +152,16 @@ TEST(InvarianceTest, GreedyIsThePlainModel) {
     EXPECT_EQ(std::max_element(row.begin(), row.end()) - row.begin(), result.tokens[i]);
   }
 }
+
+TEST(ComputeTest, TypesOfProductsDiffer) {
+  EngineOptions options = SmallOptions();
+  const auto in_f32 = RunToEnd(*MakeEngine(options), RequestNumber(0))[0];
+  options.compute = "bf16";
+  EXPECT_NE(RunToEnd(*MakeEngine(options), RequestNumber(0))[0].logprobs, in_f32.logprobs);
+}
+
+INSTANTIATE_TEST_SUITE_P(Products, InvarianceTest, ::testing::Values(Compute::kF32, Compute::kBF16),
+                         [](const auto& info) { return std::string(NameOf(info.param)); });
 
 }  // namespace
 }  // namespace spade::testing

@@ -62,6 +62,7 @@ TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
       {"--kv-memory", "2potatoes"},
       {"--kv-dtype", "int4"},
       {"--weight-dtype", "f64"},
+      {"--compute", "f64"},
       {"--block-size", "0"},
       {"--max-batch-rows", "0"},
       {"--max-sequences", "x"},

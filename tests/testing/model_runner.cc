@@ -18,9 +18,10 @@ T ValueOrDie(absl::StatusOr<T> value) {
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeTestBackend(const std::string& name) {
+std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute compute) {
   if (name == "reference") return MakeReferenceBackend();
   BackendOptions options;
+  options.compute = compute;
   options.num_threads = 2;
   options.pin_threads = false;
   const size_t colon = name.find(':');

@@ -11,8 +11,8 @@
 
 namespace spade::testing {
 
-// "cpu", "reference" (reference_backend.h), or "cpu:<isa>". Two threads.
-std::unique_ptr<Backend> MakeTestBackend(const std::string& name);
+// "cpu", "reference" (reference_backend.h; F32), or "cpu:<isa>". Two threads.
+std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute compute = Compute::kF32);
 
 // config.json and generation_config.json of a model folder, which are well-formed.
 ModelConfig LoadConfigOrDie(const std::string& directory);

@@ -41,6 +41,7 @@ absl::Status CalibrateLabels(Arguments arguments) {
   calibration.model_sha256 = folder.checkpoint->Sha256();
   calibration.tokenizer_sha256 = folder.tokenizer->sha256();
   calibration.weight_dtype = std::string(NameOf(arguments.collect.load.weight_dtype));
+  calibration.compute = ComputeOf(arguments.collect.load);
   calibration.label_texts = prompts.label_texts;
   calibration.label_ids = prompts.label_ids;
   SPADE_RETURN_IF_ERROR(SaveCalibration(calibration, arguments.out));

@@ -36,6 +36,8 @@ struct Arguments {
 void AddArguments(CLI::App& app, Arguments& arguments) {
   static const std::map<std::string, DType> kDtypes = {
       {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"int8", DType::kI8}};
+  static const std::map<std::string, Compute> kComputes = {{"f32", Compute::kF32},
+                                                           {"bf16", Compute::kBF16}};
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
       ->required()
       ->check(CLI::ExistingDirectory);
@@ -52,6 +54,10 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
   app.add_option("--weight-dtype", arguments.collect.load.weight_dtype,
                  "f32, f16, bf16 (default) or int8")
       ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
+  app.add_option("--compute", arguments.collect.load.compute,
+                 "type of products, f32 or bf16 (default: the calibration's, else bf16 for bf16 "
+                 "weights where the processor has AVX512-BF16)")
+      ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
   app.add_option("--first-layer", arguments.collect.first_layer, "earliest layer in the tables")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -80,6 +86,9 @@ absl::Status CheckCalibration(const Calibration& calibration, const ModelFolder&
   if (calibration.exits.back().layer >= folder.config.num_layers) return other("depth");
   if (calibration.weight_dtype != NameOf(arguments.collect.load.weight_dtype)) {
     return other("weight dtype (give the same --weight-dtype)");
+  }
+  if (calibration.compute != ComputeOf(arguments.collect.load)) {
+    return other("type of products (give the same --compute)");
   }
   if (calibration.exits.front().layer < arguments.collect.first_layer) {
     return absl::InvalidArgumentError(absl::StrCat("--first-layer must be at most ",
@@ -125,6 +134,9 @@ absl::Status Run(Arguments arguments) {
   std::optional<Calibration> calibration;
   if (!arguments.calibration.empty()) {
     SPADE_ASSIGN_OR_RETURN(calibration, LoadCalibration(arguments.calibration));
+    if (!arguments.collect.load.compute) {
+      arguments.collect.load.compute = calibration->compute;
+    }
     SPADE_RETURN_IF_ERROR(CheckCalibration(*calibration, folder, arguments));
     arguments.prompts.labels = calibration->label_texts;
   }

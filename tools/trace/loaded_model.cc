@@ -23,6 +23,10 @@ int32_t BlocksFor(int64_t rows) {
 
 }  // namespace
 
+Compute ComputeOf(const LoadOptions& options) {
+  return options.compute.value_or(BestCompute(BackendOptions{}, options.weight_dtype));
+}
+
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory) {
   const std::filesystem::path root(directory);
   SPADE_ASSIGN_OR_RETURN(const std::string config,
@@ -45,9 +49,15 @@ absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory) {
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     const ModelFolder& folder, const LoadOptions& options,
     const std::vector<int32_t>& exit_layers) {
+  if (!Suits(ComputeOf(options), options.weight_dtype)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--compute ", std::string(NameOf(ComputeOf(options))), " does not go with --weight-dtype ",
+        std::string(NameOf(options.weight_dtype)), "; use f32, or leave it out"));
+  }
   auto loaded = std::unique_ptr<LoadedModel>(new LoadedModel());
   BackendOptions backend_options;
   backend_options.num_threads = options.num_threads;
+  backend_options.compute = ComputeOf(options);
   SPADE_ASSIGN_OR_RETURN(loaded->backend_, MakeBackend(backend_options));
   loaded->max_rows_ = std::max<int64_t>(options.max_rows, folder.config.max_context);
   const ModelOptions model_options{options.weight_dtype, loaded->max_rows_, loaded->max_rows_,

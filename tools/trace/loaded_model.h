@@ -17,9 +17,13 @@ namespace spade {
 struct LoadOptions {
   std::string directory;  // a Hugging Face model folder
   DType weight_dtype = DType::kBF16;
-  int32_t num_threads = 0;  // 0: one per allowed core
-  int64_t max_rows = 2048;  // of one climb
+  std::optional<Compute> compute = std::nullopt;  // type of products; none: BestCompute
+  int32_t num_threads = 0;                        // 0: one per allowed core
+  int64_t max_rows = 2048;                        // of one climb
 };
+
+// `options.compute`, or what it stands for.
+Compute ComputeOf(const LoadOptions& options);
 
 // What a model folder holds, read before weights are packed.
 struct ModelFolder {

@@ -1,0 +1,184 @@
+// Matrix products on words of 32 bits: each some neighbouring inputs of one row, or the weights
+// that they meet, as AVX-512's dot products take them. Part of the one file that includes it.
+//
+// `Dot` is the instruction: kWordInputs, kBlockWords, Pack and Add.
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "hwy/base.h"
+#include "kernels/cpu/matmul_kernels.h"
+
+HWY_PUSH_ATTRIBUTES("avx512f")
+namespace spade {
+namespace {
+
+// 12 x 2 accumulators, with the weights and a broadcast, fill the 32 registers.
+inline constexpr int kTileRows = 12;
+inline constexpr int kTilePanels = 2;
+
+// With so few rows arithmetic does not fill the time that memory takes, and a single stream of
+// weights reads fastest.
+inline constexpr int64_t kOneStreamRows = 4;
+// Where one tile uses each weight once, those so many words ahead are asked for meanwhile.
+inline constexpr int64_t kAheadWords = 64;
+
+// A block of inputs: x is (words, rows of the tile), a panel's weights are (words, 16).
+struct WordBlock {
+  const uint32_t* x;
+  const uint32_t* weights;
+  const uint32_t* next;  // weights that are needed later, to be fetched
+  int64_t panel_words;   // from one panel to the next, of weights and of next
+  int64_t words;
+};
+
+// Where each block of each tile lies among the packed rows.
+template <class Dot>
+struct WordRows {
+  explicit WordRows(const MatMulArgs& args)
+      : tiling(args.rows, kTileRows),
+        words((args.weight.in_features + Dot::kWordInputs - 1) / Dot::kWordInputs),
+        blocks((words + Dot::kBlockWords - 1) / Dot::kBlockWords) {}
+
+  int64_t BlockWords(int64_t block) const {
+    return std::min(Dot::kBlockWords, words - block * Dot::kBlockWords);
+  }
+  int64_t Offset(int64_t block, int64_t row) const {
+    return block * Dot::kBlockWords * tiling.rows + row * BlockWords(block);
+  }
+
+  RowTiling tiling;
+  int64_t words;
+  int64_t blocks;
+};
+
+template <class Dot>
+void PackWords(const MatMulArgs& args, Range tiles, float* packed) {
+  const WordRows<Dot> layout(args);
+  const int64_t in_features = args.weight.in_features;
+  alignas(64) uint32_t row_words[kTileRows][Dot::kBlockWords];
+  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const Range rows = layout.tiling.RowsOf(tile);
+    const int64_t height = rows.end - rows.begin;
+    for (int64_t block = 0; block < layout.blocks; ++block) {
+      const int64_t first = block * Dot::kBlockWords * Dot::kWordInputs;
+      const int64_t inputs = std::min(Dot::kBlockWords * Dot::kWordInputs, in_features - first);
+      for (int64_t r = 0; r < height; ++r) {
+        Dot::Pack(args.x + (rows.begin + r) * in_features + first, inputs, row_words[r]);
+      }
+      auto* to = reinterpret_cast<uint32_t*>(packed) + layout.Offset(block, rows.begin);
+      const int64_t count = layout.BlockWords(block);
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t r = 0; r < height; ++r) to[i * height + r] = row_words[r][i];
+      }
+    }
+  }
+}
+
+template <class Dot, int kPanels, int kRows = kTileRows>
+void AddRows(int64_t rows, const WordBlock& block, float* sums) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return AddRows<Dot, kPanels, kRows - 1>(rows, block, sums);
+  }
+  Dot::template Add<kRows, kPanels>(block, sums);
+}
+
+// Finishes and stores 16 outputs of a row; beyond the last output feature they are dropped.
+inline void StoreOutputs(const MatMulArgs& args, int64_t row, int64_t panel, const float* sums) {
+  const int64_t first = panel * kPanelCols;
+  const int64_t cols = std::min(kPanelCols, args.out_cols - first);
+  const auto mask = static_cast<__mmask16>((1u << cols) - 1);
+  float* out = args.out + row * args.out_cols + first;
+  __m512 value = _mm512_loadu_ps(sums);
+  if (args.bias != nullptr) {
+    value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, args.bias + first));
+  }
+  if (args.accumulate) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out));
+  _mm512_mask_storeu_ps(out, mask, value);
+}
+
+// The block of a panel for picked columns, gathered to `gathered`: (words, 16).
+template <class Dot>
+void GatherColumns(const MatMulArgs& args, int64_t panel, int64_t block, int64_t words,
+                   uint32_t* gathered) {
+  const auto* weights = static_cast<const uint32_t*>(args.weight.weights);
+  const int64_t first = panel * kPanelCols;
+  for (int64_t lane = 0; lane < kPanelCols; ++lane) {
+    if (first + lane >= args.out_cols) {
+      for (int64_t i = 0; i < words; ++i) gathered[i * kPanelCols + lane] = 0;
+      continue;
+    }
+    const int64_t in = block * Dot::kBlockWords * Dot::kWordInputs;
+    const int64_t from =
+        args.weight.ElementIndex(args.column_ids[first + lane], in) / Dot::kWordInputs;
+    for (int64_t i = 0; i < words; ++i) {
+      gathered[i * kPanelCols + lane] = weights[from + i * kPanelCols];
+    }
+  }
+}
+
+// Block b of the weights of kPanels panels from `panel` on.
+template <class Dot, int kPanels>
+WordBlock WeightBlock(const MatMulArgs& args, const WordRows<Dot>& layout, int64_t panel,
+                      int64_t b) {
+  const auto* weights = static_cast<const uint32_t*>(args.weight.weights);
+  WordBlock block{};
+  block.panel_words = layout.words * kPanelCols;
+  block.words = layout.BlockWords(b);
+  block.weights = weights + panel * block.panel_words + b * Dot::kBlockWords * kPanelCols;
+  if (layout.tiling.count == 1) {
+    block.next = block.weights + kAheadWords * kPanelCols;
+  } else if (b + 1 < layout.blocks) {
+    block.next = block.weights + Dot::kBlockWords * kPanelCols;
+  } else {
+    block.next = weights + (panel + kPanels) * block.panel_words;
+  }
+  return block;
+}
+
+// kPanels panels from `panel` on, for the rows of some tiles.
+template <class Dot, int kPanels>
+void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Range tiles,
+                float* scratch) {
+  const WordRows<Dot> layout(args);
+  const int64_t first_row = layout.tiling.RowsOf(tiles.begin).begin;
+  const int64_t end_row = layout.tiling.RowsOf(tiles.end - 1).end;
+  float* sums = scratch;  // (rows, panels, 16)
+  std::fill_n(sums, (end_row - first_row) * kPanels * kPanelCols, 0.0f);
+  auto* gathered = reinterpret_cast<uint32_t*>(scratch + kMaxTaskRows * kTilePanels * kPanelCols);
+  for (int64_t b = 0; b < layout.blocks; ++b) {
+    WordBlock block = WeightBlock<Dot, kPanels>(args, layout, panel, b);
+    if (args.column_ids != nullptr) {
+      GatherColumns<Dot>(args, panel, b, block.words, gathered);
+      block.weights = block.next = gathered;
+    }
+    for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+      const Range rows = layout.tiling.RowsOf(tile);
+      block.x = reinterpret_cast<const uint32_t*>(packed) + layout.Offset(b, rows.begin);
+      AddRows<Dot, kPanels>(rows.end - rows.begin, block,
+                            sums + (rows.begin - first_row) * kPanels * kPanelCols);
+    }
+  }
+  for (int64_t row = first_row; row < end_row; ++row) {
+    for (int p = 0; p < kPanels; ++p, sums += kPanelCols) StoreOutputs(args, row, panel + p, sums);
+  }
+}
+
+template <class Dot>
+void WordTiles(const MatMulArgs& args, const float* packed, Range panels, Range tiles,
+               float* scratch) {
+  int64_t panel = panels.begin;
+  if (args.column_ids == nullptr && args.rows > kOneStreamRows) {
+    for (; panel + kTilePanels <= panels.end; panel += kTilePanels) {
+      WordPanels<Dot, kTilePanels>(args, packed, panel, tiles, scratch);
+    }
+  }
+  for (; panel < panels.end; ++panel) WordPanels<Dot, 1>(args, packed, panel, tiles, scratch);
+}
+
+}  // namespace
+}  // namespace spade
+HWY_POP_ATTRIBUTES
