@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "server/health_monitor.h"
+#include "server/infer/open_inference_service.h"
 #include "server/inference_engine.h"
 #include "server/inference_service.h"
 #include "server/rpc_call.h"
@@ -21,7 +22,7 @@ namespace spade {
 class GrpcServer {
  public:
   // `registry` outlives this.
-  GrpcServer(ListenOptions options, ServerIdentity identity, prometheus::Registry* registry,
+  GrpcServer(ListenOptions options, const ServerIdentity& identity, prometheus::Registry* registry,
              std::shared_ptr<spdlog::logger> logger);
   ~GrpcServer();  // drains with no grace what Drain has not
 
@@ -38,6 +39,7 @@ class GrpcServer {
   int Drain();
 
  private:
+  ServiceContext Context();
   void Shutdown();
 
   const ListenOptions options_;
@@ -49,6 +51,7 @@ class GrpcServer {
   // then what streams use.
   ServingState state_;
   InferenceService service_;
+  OpenInferenceService open_inference_;
   WriteExecutor writes_;
   std::unique_ptr<InferenceEngine> engine_;
   int port_ = 0;

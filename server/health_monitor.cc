@@ -6,8 +6,10 @@
 namespace spade {
 namespace {
 
-// The name of the whole server, and of the service that readiness probes and balancers ask for.
-constexpr const char* kServices[] = {"", "spade.v1.InferenceService"};
+// The name of the whole server, and those of the services that readiness probes and balancers ask
+// for.
+constexpr const char* kServices[] = {"", "spade.v1.InferenceService",
+                                     "inference.GRPCInferenceService"};
 constexpr char kLiveness[] = "liveness";
 
 prometheus::Gauge& MakeGauge(prometheus::Registry* registry, const char* name, const char* help) {

@@ -10,6 +10,7 @@
 namespace spade {
 
 enum class RpcMethod {
+  // spade.v1.InferenceService
   kGenerate,
   kDecide,
   kDecideStream,
@@ -17,8 +18,18 @@ enum class RpcMethod {
   kDetokenize,
   kGetModel,
   kGetServerInfo,
+  // inference.GRPCInferenceService
+  kServerLive,
+  kServerReady,
+  kModelReady,
+  kServerMetadata,
+  kModelMetadata,
+  kModelConfig,
+  kRepositoryIndex,
+  kModelInfer,
+  kModelStreamInfer,
 };
-inline constexpr size_t kNumRpcMethods = 7;
+inline constexpr size_t kNumRpcMethods = 16;
 
 const char* NameOf(RpcMethod method);
 
