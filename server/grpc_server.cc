@@ -65,7 +65,8 @@ GrpcServer::GrpcServer(ListenOptions options, const ServerIdentity& identity,
       registry_(registry),
       metrics_(registry),
       service_(Context(), identity),
-      open_inference_(Context(), identity.version) {}
+      open_inference_(Context(), identity.version),
+      vllm_engine_(Context(), identity) {}
 
 ServiceContext GrpcServer::Context() {
   return ServiceContext{&state_, &metrics_, &writes_, &random_, logger_};
@@ -89,6 +90,7 @@ absl::Status GrpcServer::Start() {
   SetLimits(builder, options_);
   builder.RegisterService(&service_);
   builder.RegisterService(&open_inference_);
+  builder.RegisterService(&vllm_engine_);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError("cannot listen on " + options_.address +

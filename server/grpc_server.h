@@ -14,6 +14,7 @@
 #include "server/inference_service.h"
 #include "server/rpc_call.h"
 #include "server/server_options.h"
+#include "server/vllm/engine_service.h"
 
 namespace spade {
 
@@ -52,6 +53,7 @@ class GrpcServer {
   ServingState state_;
   InferenceService service_;
   OpenInferenceService open_inference_;
+  VllmEngineService vllm_engine_;
   WriteExecutor writes_;
   std::unique_ptr<InferenceEngine> engine_;
   int port_ = 0;

@@ -9,7 +9,8 @@ namespace {
 // The name of the whole server, and those of the services that readiness probes and balancers ask
 // for.
 constexpr const char* kServices[] = {"", "spade.v1.InferenceService",
-                                     "inference.GRPCInferenceService"};
+                                     "inference.GRPCInferenceService",
+                                     "vllm.grpc.engine.VllmEngine"};
 constexpr char kLiveness[] = "liveness";
 
 prometheus::Gauge& MakeGauge(prometheus::Registry* registry, const char* name, const char* help) {
@@ -18,7 +19,7 @@ prometheus::Gauge& MakeGauge(prometheus::Registry* registry, const char* name, c
 
 }  // namespace
 
-HealthMonitor::HealthMonitor(grpc::HealthCheckServiceInterface* health, const ServingState* state,
+HealthMonitor::HealthMonitor(grpc::HealthCheckServiceInterface* health, ServingState* state,
                              prometheus::Registry* registry,
                              std::chrono::milliseconds liveness_timeout,
                              std::shared_ptr<spdlog::logger> logger)
@@ -50,6 +51,7 @@ void HealthMonitor::Update() {
   const bool stalled = age > std::chrono::duration<double>(liveness_timeout_).count();
   if (stalled != stalled_) {
     stalled_ = stalled;
+    state_->SetStalled(stalled);
     health_->SetServingStatus(kLiveness, !stalled);
     if (stalled) {
       logger_->error("the engine has finished no step for {} ms: reporting NOT_SERVING",

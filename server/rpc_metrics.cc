@@ -7,6 +7,7 @@ namespace spade {
 namespace {
 
 constexpr char kNative[] = "spade.v1.InferenceService";
+constexpr char kVllmEngine[] = "vllm.grpc.engine.VllmEngine";
 constexpr char kOpenInference[] = "inference.GRPCInferenceService";
 
 struct MethodName {
@@ -33,6 +34,14 @@ constexpr MethodName kMethods[kNumRpcMethods] = {
     {kOpenInference, "RepositoryIndex", "unary"},
     {kOpenInference, "ModelInfer", "unary"},
     {kOpenInference, "ModelStreamInfer", "bidi_stream"},
+    {kVllmEngine, "Generate", "server_stream"},
+    {kVllmEngine, "Embed", "unary"},
+    {kVllmEngine, "HealthCheck", "unary"},
+    {kVllmEngine, "Abort", "unary"},
+    {kVllmEngine, "GetModelInfo", "unary"},
+    {kVllmEngine, "GetServerInfo", "unary"},
+    {kVllmEngine, "GetLoads", "unary"},
+    {kVllmEngine, "GetTokenizer", "server_stream"},
 };
 
 // In the order of the codes' numbers, spelt as other servers' exporters spell them.

@@ -28,8 +28,17 @@ enum class RpcMethod {
   kRepositoryIndex,
   kModelInfer,
   kModelStreamInfer,
+  // vllm.grpc.engine.VllmEngine
+  kVllmGenerate,
+  kVllmEmbed,
+  kVllmHealthCheck,
+  kVllmAbort,
+  kVllmGetModelInfo,
+  kVllmGetServerInfo,
+  kVllmGetLoads,
+  kVllmGetTokenizer,
 };
-inline constexpr size_t kNumRpcMethods = 16;
+inline constexpr size_t kNumRpcMethods = 24;
 
 const char* NameOf(RpcMethod method);
 

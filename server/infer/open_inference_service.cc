@@ -14,7 +14,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ServerLive(
     grpc::CallbackServerContext* context, const ::inference::ServerLiveRequest*,
     ::inference::ServerLiveResponse* response) {
   return AnswerInPlace(service_, context, RpcMethod::kServerLive, [&] {
-    response->set_live(true);
+    response->set_live(!service_.state->stalled());
     return absl::OkStatus();
   });
 }
@@ -23,7 +23,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ServerReady(
     grpc::CallbackServerContext* context, const ::inference::ServerReadyRequest*,
     ::inference::ServerReadyResponse* response) {
   return AnswerInPlace(service_, context, RpcMethod::kServerReady, [&] {
-    response->set_ready(service_.state->Accept().ok());
+    response->set_ready(service_.state->Health().ok());
     return absl::OkStatus();
   });
 }
