@@ -1,4 +1,5 @@
 """The real server on the bundled model, started once for all client tests."""
+import contextlib
 import json
 import pathlib
 import socket
@@ -46,20 +47,26 @@ def wait_for_log(name: str, text: str, process: subprocess.Popen, timeout: float
     raise RuntimeError(f"{name} did not say {text!r}:\n{log}")
 
 
-@pytest.fixture(scope="session")
-def server():
-    """host:port of a server."""
+@contextlib.contextmanager
+def running_server(name: str, model: pathlib.Path, *flags: str):
+    """host:port of a server that has loaded its model."""
     address = f"127.0.0.1:{free_port()}"
-    process = start("server", [
-        str(ROOT / "build/server/spade-server"), "--model", str(MODEL), "--listen", address,
-        "--metrics-listen", "off", "--log-level", "debug", "--kv-memory", "64MiB",
+    process = start(name, [
+        str(ROOT / "build/server/spade-server"), "--model", str(model), "--listen", address,
+        "--metrics-listen", "off", "--log-level", "debug", "--kv-memory", "64MiB", *flags,
     ])
     try:
-        wait_for_log("server", "serving tickets-5m", process)
+        wait_for_log(name, "serving tickets-5m", process)
         yield address
         assert process.poll() is None, "the server died"
     finally:
         assert stop(process) == 0
+
+
+@pytest.fixture(scope="session")
+def server():
+    with running_server("server", MODEL) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,20 @@
 """The official OpenAI client through the smg gateway, which drives the server as a vLLM engine."""
+import contextlib
 import re
+import shutil
 import subprocess
 import sysconfig
 import time
 import urllib.request
 
+import grpc
 import openai
 import pytest
+from smg_grpc_proto import vllm_engine_pb2_grpc as stubs
+from smg_grpc_proto.generated import common_pb2
 
-from conftest import LOGS, ROOT, free_port, start, stop
+import conftest
+from conftest import LOGS, ROOT, free_port, running_server, start, stop
 
 MODEL = "tickets-5m"
 PROMPT = "Once upon a time"
@@ -27,11 +33,11 @@ def wait_until_ready(url: str, process: subprocess.Popen) -> None:
     raise RuntimeError(f"smg did not find the server: see {LOGS}/smg.log")
 
 
-@pytest.fixture(scope="module")
-def client(server):
+@contextlib.contextmanager
+def running_gateway(name: str, address: str):
     port = free_port()
-    process = start("smg", [
-        f"{sysconfig.get_path('scripts')}/smg", "launch", "--worker-urls", f"grpc://{server}",
+    process = start(name, [
+        f"{sysconfig.get_path('scripts')}/smg", "launch", "--worker-urls", f"grpc://{address}",
         "--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port()),
         "--chat-template", str(ROOT / "tests/clients/chat.jinja"),
     ])
@@ -40,6 +46,12 @@ def client(server):
         yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
     finally:
         stop(process)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with running_gateway("smg", server) as client:
+        yield client
 
 
 def complete(client, **arguments):
@@ -127,3 +139,16 @@ def test_disconnect_cancels(client, server):
     while not ended.search((LOGS / "server.log").read_text()):
         assert time.monotonic() < deadline, "the request ran on"
         time.sleep(0.05)
+
+
+def test_gateway_without_the_model_fetches_its_tokenizer(tmp_path):
+    folder = tmp_path / MODEL
+    shutil.copytree(conftest.MODEL, folder)
+    with running_server("remote-server", folder) as address:
+        with grpc.insecure_channel(address) as channel:  # the server keeps what it packed
+            list(stubs.VllmEngineStub(channel).GetTokenizer(common_pb2.GetTokenizerRequest()))
+        shutil.rmtree(folder)
+        with running_gateway("remote-smg", address) as client:
+            assert complete(client).choices[0].text.startswith(",")
+    calls = (LOGS / "remote-server.log").read_text().count("rpc GetTokenizer")
+    assert calls == 2

@@ -9,7 +9,7 @@ import pytest
 import spade_client
 from spade_client import AsyncClient, Client, Question
 
-from conftest import MODEL, ROOT, free_port, start, stop, wait_for_log
+from conftest import MODEL, ROOT, free_port, running_server
 
 PROMPT = "Once upon a time"
 
@@ -125,23 +125,16 @@ def test_errors_have_codes(client, labels):
         nobody.info()
 
 
-def test_full_queue_says_when_to_retry(tmp_path):
+def test_full_queue_says_when_to_retry():
     """One request runs, one waits, the next is refused with the server's own delay."""
-    address = f"127.0.0.1:{free_port()}"
-    process = start("busy-server", [
-        str(ROOT / "build/server/spade-server"), "--model", str(MODEL), "--listen", address,
-        "--metrics-listen", "off", "--max-sequences", "1", "--max-queued-requests", "1",
-    ])
-    try:
-        wait_for_log("busy-server", "serving tickets-5m", process)
+    limits = ["--max-sequences", "1", "--max-queued-requests", "1"]
+    with running_server("busy-server", MODEL, *limits) as address:
         with Client(address, timeout=60) as client:
             streams = [client.generate(PROMPT, max_tokens=240, ignore_eos=True) for _ in range(20)]
             with pytest.raises(spade_client.ResourceExhausted) as error:
                 for stream in streams:
                     next(stream)
             assert 0.5 <= error.value.retry_after <= 1.5
-    finally:
-        stop(process)
 
 
 def test_model_and_info(client):

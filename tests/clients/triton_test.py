@@ -107,6 +107,12 @@ def test_unknown_model(client):
     assert error.value.status() == "StatusCode.NOT_FOUND"
 
 
+def test_model_control_is_unimplemented(client):
+    with pytest.raises(InferenceServerException) as error:
+        client.load_model(MODEL)
+    assert error.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
 def test_stream(client):
     whole = client.infer(MODEL, story("Once upon a time", flag("exclude_input_in_output")))
     expected = whole.as_numpy("text_output")[0].decode()
