@@ -13,6 +13,18 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxJsonBytes = 256u << 10;
+constexpr int kMaxJsonDepth = 4;  // parameters hold lists and flat objects
+
+// Discarded: not JSON, or nested deeper than parameters are (copying a value recurses).
+Json ParseParameters(const std::string& text) {
+  bool too_deep = false;
+  const auto check = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxJsonDepth;
+    return !too_deep;
+  };
+  Json parsed = Json::parse(text, check, /*allow_exceptions=*/false);
+  return too_deep ? Json(Json::value_t::discarded) : parsed;
+}
 
 std::optional<std::string> ToText(const Json& value) {
   const auto* text = value.get_ptr<const std::string*>();
@@ -154,7 +166,7 @@ void Arguments::Merge(const char* name) {
   if (text->size() > kMaxJsonBytes) {
     return Fail(name, absl::StrCat("at most ", kMaxJsonBytes, " bytes"));
   }
-  const Json members = Json::parse(*text, /*cb=*/nullptr, /*allow_exceptions=*/false);
+  const Json members = ParseParameters(*text);
   if (!members.is_object()) return Fail(name, "must be a JSON object");
   values_.update(members);
 }

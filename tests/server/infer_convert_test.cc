@@ -74,6 +74,11 @@ TEST_F(InferConvertTest, BadSamplingParametersAreNamed) {
   ExpectRefused(Sampling("{\"stop\":\"\xff\"}").status(), "sampling_parameters");
 }
 
+TEST_F(InferConvertTest, DeeplyNestedParametersAreRefused) {
+  const std::string nested = std::string(100'000, '[') + std::string(100'000, ']');
+  ExpectRefused(Sampling("{\"stop\":" + nested + "}").status(), "sampling_parameters");
+}
+
 TEST_F(InferConvertTest, ScalarTensorsOfTheEnsembleWork) {
   InferRequestBuilder builder = Hello();
   builder.Number("max_tokens", "INT32", int32_t{6})
