@@ -3,7 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include "server/field_check.h"
+#include "engine/base/status_macros.h"
+#include "server/infer/mode_argument.h"
 #include "server/infer/output_tensors.h"
 
 namespace spade {
@@ -30,13 +31,6 @@ constexpr TensorSpec kOutputs[] = {
     {"certificate_id", TensorKind::kText, ::inference::TYPE_STRING, true, false},
 };
 
-absl::StatusOr<v1::Mode> PlanMode(const std::string& name) {
-  if (name.empty() || name == "exact") return v1::MODE_EXACT;
-  if (name == "verified") return v1::MODE_VERIFIED;
-  if (name == "fast") return v1::MODE_FAST;
-  return FieldError("mode", "must be exact, verified or fast");
-}
-
 }  // namespace
 
 std::span<const TensorSpec> DecisionInputs() { return kInputs; }
@@ -46,15 +40,14 @@ absl::StatusOr<v1::DecideRequest> PlanDecision(Arguments arguments) {
   v1::DecideRequest request;
   request.set_text(arguments.Text("text").value_or(""));
   for (std::string& label : arguments.Texts("labels")) request.add_labels(std::move(label));
-  const auto mode = PlanMode(arguments.Text("mode").value_or(""));
-  if (!mode.ok()) return mode.status();
-  request.set_mode(*mode);
+  SPADE_ASSIGN_OR_RETURN(const v1::Mode mode, TakeMode(arguments));
+  request.set_mode(mode);
   request.set_max_mismatch(arguments.Real("max_mismatch").value_or(0));
   for (const double prior : arguments.Reals("label_priors")) {
     request.add_label_priors(static_cast<float>(prior));
   }
   if (const auto value = arguments.Real("temperature")) request.set_temperature(*value);
-  if (const absl::Status status = arguments.Finish(); !status.ok()) return status;
+  SPADE_RETURN_IF_ERROR(arguments.Finish());
   return request;
 }
 

@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "engine/base/status_macros.h"
 #include "server/field_check.h"
+#include "server/infer/mode_argument.h"
 #include "server/infer/output_tensors.h"
 
 namespace spade {
@@ -18,6 +20,7 @@ constexpr TensorSpec kInputs[] = {
     {"return_logprobs", TensorKind::kBool, ::inference::TYPE_BOOL, true, true},
     {"return_num_input_tokens", TensorKind::kBool, ::inference::TYPE_BOOL, true, true},
     {"return_num_output_tokens", TensorKind::kBool, ::inference::TYPE_BOOL, true, true},
+    {"return_compute_saved", TensorKind::kBool, ::inference::TYPE_BOOL, true, true},
     {"max_tokens", TensorKind::kInteger, ::inference::TYPE_UINT32, true, true},
     {"min_length", TensorKind::kInteger, ::inference::TYPE_UINT32, true, true},
     {"top_k", TensorKind::kInteger, ::inference::TYPE_UINT32, true, true},
@@ -28,6 +31,8 @@ constexpr TensorSpec kInputs[] = {
     {"frequency_penalty", TensorKind::kReal, ::inference::TYPE_FP32, true, true},
     {"random_seed", TensorKind::kInteger, ::inference::TYPE_UINT64, true, true},
     {"stop_words", TensorKind::kText, ::inference::TYPE_STRING, false, true},
+    {"mode", TensorKind::kText, ::inference::TYPE_STRING, true, true},
+    {"max_mismatch", TensorKind::kReal, ::inference::TYPE_FP64, true, true},
 };
 
 constexpr TensorSpec kOutputs[] = {
@@ -37,6 +42,7 @@ constexpr TensorSpec kOutputs[] = {
     {"logprobs", TensorKind::kText, ::inference::TYPE_STRING, false, true},
     {"num_input_tokens", TensorKind::kInteger, ::inference::TYPE_UINT32, true, true},
     {"num_output_tokens", TensorKind::kInteger, ::inference::TYPE_UINT32, false, true},
+    {"compute_saved", TensorKind::kReal, ::inference::TYPE_FP32, false, true},
 };
 
 // vLLM's name, or the ensemble's.
@@ -93,6 +99,7 @@ absl::StatusOr<GenerationView> PlanView(Arguments& arguments) {
   view.logprobs = arguments.Bool("return_logprobs").value_or(false);
   view.num_input_tokens = arguments.Bool("return_num_input_tokens").value_or(false);
   view.num_output_tokens = arguments.Bool("return_num_output_tokens").value_or(false);
+  view.compute_saved = arguments.Bool("return_compute_saved").value_or(false);
   return view;
 }
 
@@ -104,15 +111,16 @@ std::span<const TensorSpec> GenerationOutputs() { return kOutputs; }
 absl::StatusOr<GenerationPlan> PlanGeneration(Arguments arguments) {
   GenerationPlan plan;
   arguments.Merge("sampling_parameters");
-  auto view = PlanView(arguments);
-  if (!view.ok()) return view.status();
-  plan.view = *view;
+  SPADE_ASSIGN_OR_RETURN(plan.view, PlanView(arguments));
   v1::GenerateRequest& request = plan.request;
   request.set_text(arguments.Text("text_input").value_or(""));
   request.set_n(arguments.Unsigned("n").value_or(1));
   if (request.n() > 1 && plan.view.stream) {
     return FieldError("n", "a stream carries one continuation");
   }
+  SPADE_ASSIGN_OR_RETURN(const v1::Mode mode, TakeMode(arguments));
+  request.set_mode(mode);
+  request.set_max_mismatch(arguments.Real("max_mismatch").value_or(0));
   PlanSampling(arguments, request.mutable_sampling());
   PlanStopping(arguments, request.mutable_stopping());
   if (const auto value = arguments.Bool("skip_special_tokens")) {
@@ -123,7 +131,7 @@ absl::StatusOr<GenerationPlan> PlanGeneration(Arguments arguments) {
   if (const auto value = arguments.Unsigned("logprobs")) {
     request.mutable_output()->set_logprobs(*value);
   }
-  if (const absl::Status status = arguments.Finish(); !status.ok()) return status;
+  SPADE_RETURN_IF_ERROR(arguments.Finish());
   return plan;
 }
 
@@ -148,6 +156,9 @@ void GenerationOutput::Add(const GenerateDelta& delta) {
   pending_ = true;
   if (!delta.finish.has_value()) return;
   sequence.finish_reason = delta.finish->reason == FinishReason::kStop ? "stop" : "length";
+  if (const auto& early = delta.finish->early; early && early->layer_rows_full > 0) {
+    sequence.compute_saved = early->layer_rows_saved / early->layer_rows_full;
+  }
   --unfinished_;
 }
 
@@ -160,12 +171,14 @@ bool GenerationOutput::empty() const { return !pending_ || (!view_.stream && unf
   std::vector<std::string> logprobs;
   std::vector<float> cumulative;
   std::vector<uint32_t> num_tokens;
+  std::vector<float> compute_saved;
   for (Sequence& sequence : sequences_) {
     if (view_.logprobs) logprobs.push_back(LogprobsJson(sequence));
     texts.push_back(std::exchange(sequence.text, ""));
     reasons.push_back(sequence.finish_reason);
     cumulative.push_back(static_cast<float>(sequence.cumulative_logprob));
     num_tokens.push_back(static_cast<uint32_t>(sequence.tokens.size()));
+    compute_saved.push_back(static_cast<float>(sequence.compute_saved));
     sequence.tokens.clear();
   }
   OutputWriter writer(&response);
@@ -175,6 +188,7 @@ bool GenerationOutput::empty() const { return !pending_ || (!view_.stream && unf
   if (view_.logprobs) writer.AddText("logprobs", logprobs);
   if (view_.num_input_tokens) writer.AddUint32("num_input_tokens", prompt_tokens_);
   if (view_.num_output_tokens) writer.AddUint32("num_output_tokens", num_tokens);
+  if (view_.compute_saved) writer.AddReal("compute_saved", compute_saved);
   (*response.mutable_parameters())[kFinalResponse].set_bool_param(unfinished_ == 0);
   pending_ = false;
   return response;

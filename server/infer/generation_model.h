@@ -29,6 +29,7 @@ struct GenerationView {
   bool logprobs = false;
   bool num_input_tokens = false;
   bool num_output_tokens = false;
+  bool compute_saved = false;
 };
 
 struct GenerationPlan {
@@ -56,6 +57,7 @@ class GenerationOutput final : public InferOutput {
     std::vector<SampledToken> tokens;
     std::string finish_reason;
     double cumulative_logprob = 0;
+    double compute_saved = 0;  // known at the end
   };
 
   std::string LogprobsJson(const Sequence& sequence) const;

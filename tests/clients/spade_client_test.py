@@ -35,6 +35,16 @@ def test_prompt_may_be_token_ids(client):
     assert by_ids.text == client.complete(PROMPT, max_tokens=8, temperature=0).text
 
 
+def test_generation_has_modes(client):
+    exact = client.complete(PROMPT, max_tokens=20, temperature=0)
+    verified = client.complete(PROMPT, max_tokens=20, temperature=0, mode="verified")
+    assert exact.early_tokens is None
+    assert verified.token_ids == exact.token_ids
+    assert verified.early_tokens.accepted <= verified.early_tokens.exited
+    with pytest.raises(ValueError):
+        client.complete(PROMPT, mode="quick")
+
+
 def test_several_continuations(client):
     finished = [d.index for d in client.generate(PROMPT, n=3, max_tokens=4) if d.finish_reason]
     assert sorted(finished) == [0, 1, 2]
@@ -94,7 +104,7 @@ def test_decide_many_reads_no_further_than_it_may(client, questions, labels):
 
 
 def test_decide_many_keeps_errors_apart(client, questions, labels):
-    asked = [questions[0]["prompt"], Question(questions[1]["prompt"], ["one label"]), ""]
+    asked = [questions[0]["prompt"], Question(questions[1]["prompt"], [" one"]), ""]
     answers = {a.index: a for a in client.decide_many(asked, labels)}
     assert answers[0].error is None
     assert isinstance(answers[1].error, spade_client.InvalidArgument)

@@ -63,6 +63,14 @@ def test_generate(client):
     assert echoed == "Once upon a time" + text
 
 
+def test_verified_generation_is_the_same(client):
+    exact = client.infer(MODEL, story("Once upon a time"))
+    verified = client.infer(MODEL, story("Once upon a time", flag("return_compute_saved"),
+                                         mode="verified"))
+    assert verified.as_numpy("text_output")[0] == exact.as_numpy("text_output")[0]
+    assert 0 <= verified.as_numpy("compute_saved")[0] <= 1
+
+
 def test_several_continuations_with_logprobs(client):
     outputs = [triton.InferRequestedOutput(name) for name in ("text_output", "logprobs")]
     result = client.infer(MODEL, story("Once", temperature=1, n=3, logprobs=2, seed=5),

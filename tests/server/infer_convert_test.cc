@@ -58,6 +58,15 @@ TEST_F(InferConvertTest, SamplingParametersMayBeStrings) {
   EXPECT_EQ(request->sampling.logit_bias[0], std::make_pair(12, -3.0f));
 }
 
+TEST_F(InferConvertTest, GenerationTakesAModeToo) {
+  const auto request = Sampling(R"({"temperature":0,"mode":"fast","max_mismatch":0.01})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->mode, ExitMode::kFast);
+  EXPECT_EQ(request->max_mismatch, 0.01);
+  ExpectRefused(Sampling(R"({"mode":"quick"})").status(), "mode");
+  ExpectRefused(Sampling(R"({"max_mismatch":0.01})").status(), "max_mismatch");
+}
+
 TEST_F(InferConvertTest, BadSamplingParametersAreNamed) {
   ExpectRefused(Sampling("[1]").status(), "sampling_parameters");
   ExpectRefused(Sampling("{\"max_tokens\":").status(), "sampling_parameters");

@@ -19,6 +19,12 @@ def _set_prompt(request: pb.GenerateRequest | pb.DecideRequest, prompt: Prompt) 
         request.token_ids.ids.extend(prompt)
 
 
+def _mode(name: str) -> pb.Mode:
+    if name not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {name!r}")
+    return _MODES[name]
+
+
 def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -44,6 +50,8 @@ def generate_request(
     include_stop: bool | None = None,
     n: int | None = None,
     logprobs: int | None = None,
+    mode: str = "exact",
+    max_mismatch: float | None = None,
     skip_special_tokens: bool | None = None,
     add_special_tokens: bool | None = None,
     priority: int | None = None,
@@ -62,10 +70,15 @@ def generate_request(
             stop_token_ids=stop_token_ids, ignore_eos=ignore_eos, include_stop=include_stop)),
         output=pb.OutputOptions(**_given(
             logprobs=logprobs, skip_special_tokens=skip_special_tokens)),
-        **_given(n=n, add_special_tokens=add_special_tokens, priority=priority,
-                 cache_salt=cache_salt, request_id=request_id))
+        mode=_mode(mode),
+        **_given(n=n, max_mismatch=max_mismatch, add_special_tokens=add_special_tokens,
+                 priority=priority, cache_salt=cache_salt, request_id=request_id))
     _set_prompt(request, prompt)
     return request
+
+
+def _early_tokens(finish: pb.Finish | None) -> pb.EarlyTokens | None:
+    return finish.early_tokens if finish and finish.HasField("early_tokens") else None
 
 
 def delta(response: pb.GenerateResponse) -> Delta:
@@ -74,7 +87,8 @@ def delta(response: pb.GenerateResponse) -> Delta:
         index=response.index, text=response.text_delta, token_ids=list(response.token_ids),
         logprobs=list(response.logprobs),
         finish_reason=_FINISH.get(finish.reason, "") if finish else None,
-        usage=finish.usage if finish else None, timings=finish.timings if finish else None)
+        usage=finish.usage if finish else None, timings=finish.timings if finish else None,
+        early_tokens=_early_tokens(finish))
 
 
 def completion(deltas: Sequence[Delta]) -> Completion:
@@ -82,7 +96,8 @@ def completion(deltas: Sequence[Delta]) -> Completion:
     assert last.finish_reason is not None and last.usage is not None and last.timings is not None
     return Completion(
         text="".join(d.text for d in deltas), token_ids=[t for d in deltas for t in d.token_ids],
-        finish_reason=last.finish_reason, usage=last.usage, timings=last.timings)
+        finish_reason=last.finish_reason, usage=last.usage, timings=last.timings,
+        early_tokens=last.early_tokens)
 
 
 def decide_request(
@@ -98,12 +113,10 @@ def decide_request(
     cache_salt: str | None = None,
     request_id: str | None = None,
 ) -> pb.DecideRequest:
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
     if isinstance(labels, str):
         raise TypeError("labels must be a sequence of strings")
     request = pb.DecideRequest(
-        labels=labels, mode=_MODES[mode],
+        labels=labels, mode=_mode(mode),
         **_given(max_mismatch=max_mismatch, label_priors=label_priors, temperature=temperature,
                  add_special_tokens=add_special_tokens, priority=priority, cache_salt=cache_salt,
                  request_id=request_id))

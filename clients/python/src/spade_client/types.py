@@ -21,6 +21,7 @@ class Delta:
     finish_reason: str | None  # "stop" or "length", on the last one of its index
     usage: pb.Usage | None  # with finish_reason
     timings: pb.Timings | None
+    early_tokens: pb.EarlyTokens | None  # modes "verified" and "fast"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Completion:
     finish_reason: str
     usage: pb.Usage
     timings: pb.Timings
+    early_tokens: pb.EarlyTokens | None
 
 
 @dataclasses.dataclass(frozen=True)
