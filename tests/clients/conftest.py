@@ -1,6 +1,7 @@
 """The real server on the bundled model, started once for all client tests."""
 import contextlib
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models/tickets-5m"
+SERVER = ROOT / os.environ.get("SPADE_BUILD", "build") / "server/spade-server"
 LOGS = ROOT / "build/clients-logs"
 
 
@@ -52,7 +54,7 @@ def running_server(name: str, model: pathlib.Path, *flags: str):
     """host:port of a server that has loaded its model."""
     address = f"127.0.0.1:{free_port()}"
     process = start(name, [
-        str(ROOT / "build/server/spade-server"), "--model", str(model), "--listen", address,
+        str(SERVER), "--model", str(model), "--listen", address,
         "--metrics-listen", "off", "--log-level", "debug", "--kv-memory", "64MiB", *flags,
     ])
     try:
