@@ -58,14 +58,19 @@ void SetLimits(grpc::ServerBuilder& builder, const ListenOptions& options) {
 
 }  // namespace
 
-GrpcServer::GrpcServer(ListenOptions options, ServerIdentity identity,
+GrpcServer::GrpcServer(ListenOptions options, const ServerIdentity& identity,
                        prometheus::Registry* registry, std::shared_ptr<spdlog::logger> logger)
     : options_(std::move(options)),
       logger_(std::move(logger)),
       registry_(registry),
       metrics_(registry),
-      service_(ServiceContext{&state_, &metrics_, &writes_, &random_, logger_},
-               std::move(identity)) {}
+      service_(Context(), identity),
+      open_inference_(Context(), identity.version),
+      vllm_engine_(Context(), identity) {}
+
+ServiceContext GrpcServer::Context() {
+  return ServiceContext{&state_, &metrics_, &writes_, &random_, logger_};
+}
 
 GrpcServer::~GrpcServer() {
   if (server_ == nullptr) return;
@@ -84,6 +89,8 @@ absl::Status GrpcServer::Start() {
   AllowKeepalivePings(builder);
   SetLimits(builder, options_);
   builder.RegisterService(&service_);
+  builder.RegisterService(&open_inference_);
+  builder.RegisterService(&vllm_engine_);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError("cannot listen on " + options_.address +

@@ -9,10 +9,12 @@
 
 #include "absl/status/status.h"
 #include "server/health_monitor.h"
+#include "server/infer/open_inference_service.h"
 #include "server/inference_engine.h"
 #include "server/inference_service.h"
 #include "server/rpc_call.h"
 #include "server/server_options.h"
+#include "server/vllm/engine_service.h"
 
 namespace spade {
 
@@ -21,7 +23,7 @@ namespace spade {
 class GrpcServer {
  public:
   // `registry` outlives this.
-  GrpcServer(ListenOptions options, ServerIdentity identity, prometheus::Registry* registry,
+  GrpcServer(ListenOptions options, const ServerIdentity& identity, prometheus::Registry* registry,
              std::shared_ptr<spdlog::logger> logger);
   ~GrpcServer();  // drains with no grace what Drain has not
 
@@ -38,6 +40,7 @@ class GrpcServer {
   int Drain();
 
  private:
+  ServiceContext Context();
   void Shutdown();
 
   const ListenOptions options_;
@@ -49,6 +52,8 @@ class GrpcServer {
   // then what streams use.
   ServingState state_;
   InferenceService service_;
+  OpenInferenceService open_inference_;
+  VllmEngineService vllm_engine_;
   WriteExecutor writes_;
   std::unique_ptr<InferenceEngine> engine_;
   int port_ = 0;

@@ -6,8 +6,11 @@
 namespace spade {
 namespace {
 
-// The name of the whole server, and of the service that readiness probes and balancers ask for.
-constexpr const char* kServices[] = {"", "spade.v1.InferenceService"};
+// The name of the whole server, and those of the services that readiness probes and balancers ask
+// for.
+constexpr const char* kServices[] = {"", "spade.v1.InferenceService",
+                                     "inference.GRPCInferenceService",
+                                     "vllm.grpc.engine.VllmEngine"};
 constexpr char kLiveness[] = "liveness";
 
 prometheus::Gauge& MakeGauge(prometheus::Registry* registry, const char* name, const char* help) {
@@ -16,7 +19,7 @@ prometheus::Gauge& MakeGauge(prometheus::Registry* registry, const char* name, c
 
 }  // namespace
 
-HealthMonitor::HealthMonitor(grpc::HealthCheckServiceInterface* health, const ServingState* state,
+HealthMonitor::HealthMonitor(grpc::HealthCheckServiceInterface* health, ServingState* state,
                              prometheus::Registry* registry,
                              std::chrono::milliseconds liveness_timeout,
                              std::shared_ptr<spdlog::logger> logger)
@@ -48,6 +51,7 @@ void HealthMonitor::Update() {
   const bool stalled = age > std::chrono::duration<double>(liveness_timeout_).count();
   if (stalled != stalled_) {
     stalled_ = stalled;
+    state_->SetStalled(stalled);
     health_->SetServingStatus(kLiveness, !stalled);
     if (stalled) {
       logger_->error("the engine has finished no step for {} ms: reporting NOT_SERVING",

@@ -22,7 +22,7 @@ namespace spade {
 class HealthMonitor {
  public:
   // `health`, `state` and `registry` outlive this.
-  HealthMonitor(grpc::HealthCheckServiceInterface* health, const ServingState* state,
+  HealthMonitor(grpc::HealthCheckServiceInterface* health, ServingState* state,
                 prometheus::Registry* registry, std::chrono::milliseconds liveness_timeout,
                 std::shared_ptr<spdlog::logger> logger);
   ~HealthMonitor();
@@ -37,7 +37,7 @@ class HealthMonitor {
   double HeartbeatAge() const;
 
   grpc::HealthCheckServiceInterface* const health_;
-  const ServingState* const state_;
+  ServingState* const state_;
   const std::chrono::milliseconds liveness_timeout_;
   const std::shared_ptr<spdlog::logger> logger_;
   prometheus::Gauge& serving_gauge_;

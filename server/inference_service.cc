@@ -26,17 +26,16 @@ grpc::ServerWriteReactor<v1::DecideResponse>* InferenceService::Decide(
 
 grpc::ServerBidiReactor<v1::DecideRequest, v1::DecideResponse>* InferenceService::DecideStream(
     grpc::CallbackServerContext* context) {
-  return DecideStreamReactor::Start(service_, context);
+  return DecideStreamReactor::Start(std::make_shared<DecideStreamReactor>(service_, context));
 }
 
 template <typename Answer>
 grpc::ServerUnaryReactor* InferenceService::Unary(grpc::CallbackServerContext* context,
                                                   RpcMethod method, Answer answer) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  RpcCall call(service_, method);
-  const auto model = service_.state->Loaded();
-  reactor->Finish(call.End(model.ok() ? answer(**model) : model.status()));
-  return reactor;
+  return AnswerInPlace(service_, context, method, [&]() -> absl::Status {
+    SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Loaded());
+    return answer(*model);
+  });
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,

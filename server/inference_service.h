@@ -12,6 +12,7 @@ struct ServerIdentity {
   int32_t kv_block_size = 0;
   int32_t max_sequences = 0;
   int32_t max_rows = 0;
+  std::string model_directory = {};  // absolute
 };
 
 // The RPCs of spade.v1.InferenceService. Each lives in its own reactor; this class only starts

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -45,7 +46,8 @@ int Run(ServerOptions options, ShutdownSignals& signals) {
   }
   GrpcServer server(options.listen,
                     ServerIdentity{kVersion, options.engine.block_size,
-                                   options.engine.max_sequences, options.engine.max_rows},
+                                   options.engine.max_sequences, options.engine.max_rows,
+                                   std::filesystem::absolute(options.engine.model_directory)},
                     registry.get(), logger);
   if (const absl::Status status = server.Start(); !status.ok()) {
     logger->error("{}", std::string(status.message()));

@@ -72,6 +72,23 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     if (cancel) engine->Cancel(handle);
   }
 
+  // Runs configure(buffer), before the engine has the request.
+  template <typename Configure>
+  void ConfigureBuffer(Configure configure) {
+    std::lock_guard lock(mutex_);
+    configure(buffer_);
+  }
+
+  // Ends the engine's request, whose OnDone then ends the call.
+  void CancelRequest() {
+    InferenceEngine* engine;
+    {
+      std::lock_guard lock(mutex_);
+      engine = outcome_.has_value() ? nullptr : engine_;
+    }
+    if (engine != nullptr) engine->Cancel(handle_);
+  }
+
   template <typename... Args>
   void Deliver(Args&&... args) {
     std::lock_guard lock(mutex_);

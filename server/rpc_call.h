@@ -1,6 +1,7 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
 #include <spdlog/logger.h>
 
 #include <chrono>
@@ -45,6 +46,18 @@ class RpcCall {
   std::string request_id_;
   absl::Status status_ = absl::CancelledError();  // if the client goes before an answer
 };
+
+// Answers a unary call with what `answer()` -> absl::Status says, in place: for calls that never
+// wait.
+template <typename Answer>
+grpc::ServerUnaryReactor* AnswerInPlace(const ServiceContext& service,
+                                        grpc::CallbackServerContext* context, RpcMethod method,
+                                        Answer answer) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  RpcCall call(service, method);
+  reactor->Finish(call.End(answer()));
+  return reactor;
+}
 
 // The call's deadline on the engine's clock; nullopt: none.
 std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& context);

@@ -6,18 +6,42 @@
 namespace spade {
 namespace {
 
-constexpr char kService[] = "spade.v1.InferenceService";
+constexpr char kNative[] = "spade.v1.InferenceService";
+constexpr char kVllmEngine[] = "vllm.grpc.engine.VllmEngine";
+constexpr char kOpenInference[] = "inference.GRPCInferenceService";
 
 struct MethodName {
+  const char* service;
   const char* name;
   const char* type;
 };
 
 // In RpcMethod's order.
 constexpr MethodName kMethods[kNumRpcMethods] = {
-    {"Generate", "server_stream"}, {"Decide", "server_stream"}, {"DecideStream", "bidi_stream"},
-    {"Tokenize", "unary"},         {"Detokenize", "unary"},     {"GetModel", "unary"},
-    {"GetServerInfo", "unary"},
+    {kNative, "Generate", "server_stream"},
+    {kNative, "Decide", "server_stream"},
+    {kNative, "DecideStream", "bidi_stream"},
+    {kNative, "Tokenize", "unary"},
+    {kNative, "Detokenize", "unary"},
+    {kNative, "GetModel", "unary"},
+    {kNative, "GetServerInfo", "unary"},
+    {kOpenInference, "ServerLive", "unary"},
+    {kOpenInference, "ServerReady", "unary"},
+    {kOpenInference, "ModelReady", "unary"},
+    {kOpenInference, "ServerMetadata", "unary"},
+    {kOpenInference, "ModelMetadata", "unary"},
+    {kOpenInference, "ModelConfig", "unary"},
+    {kOpenInference, "RepositoryIndex", "unary"},
+    {kOpenInference, "ModelInfer", "unary"},
+    {kOpenInference, "ModelStreamInfer", "bidi_stream"},
+    {kVllmEngine, "Generate", "server_stream"},
+    {kVllmEngine, "Embed", "unary"},
+    {kVllmEngine, "HealthCheck", "unary"},
+    {kVllmEngine, "Abort", "unary"},
+    {kVllmEngine, "GetModelInfo", "unary"},
+    {kVllmEngine, "GetServerInfo", "unary"},
+    {kVllmEngine, "GetLoads", "unary"},
+    {kVllmEngine, "GetTokenizer", "server_stream"},
 };
 
 // In the order of the codes' numbers, spelt as other servers' exporters spell them.
@@ -49,7 +73,7 @@ RpcMetrics::RpcMetrics(prometheus::Registry* registry) {
       0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120};
   for (size_t i = 0; i < kNumRpcMethods; ++i) {
     const std::map<std::string, std::string> labels = {{"grpc_type", kMethods[i].type},
-                                                       {"grpc_service", kService},
+                                                       {"grpc_service", kMethods[i].service},
                                                        {"grpc_method", kMethods[i].name}};
     series_[i].started = &started.Add(labels);
     series_[i].seconds = &seconds.Add(labels, buckets);

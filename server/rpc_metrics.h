@@ -10,6 +10,7 @@
 namespace spade {
 
 enum class RpcMethod {
+  // spade.v1.InferenceService
   kGenerate,
   kDecide,
   kDecideStream,
@@ -17,8 +18,27 @@ enum class RpcMethod {
   kDetokenize,
   kGetModel,
   kGetServerInfo,
+  // inference.GRPCInferenceService
+  kServerLive,
+  kServerReady,
+  kModelReady,
+  kServerMetadata,
+  kModelMetadata,
+  kModelConfig,
+  kRepositoryIndex,
+  kModelInfer,
+  kModelStreamInfer,
+  // vllm.grpc.engine.VllmEngine
+  kVllmGenerate,
+  kVllmEmbed,
+  kVllmHealthCheck,
+  kVllmAbort,
+  kVllmGetModelInfo,
+  kVllmGetServerInfo,
+  kVllmGetLoads,
+  kVllmGetTokenizer,
 };
-inline constexpr size_t kNumRpcMethods = 7;
+inline constexpr size_t kNumRpcMethods = 24;
 
 const char* NameOf(RpcMethod method);
 

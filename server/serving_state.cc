@@ -35,6 +35,16 @@ void ServingState::UnwatchDraining(const ResumableStream* stream) {
   watching_.erase(stream);
 }
 
+void ServingState::SetStalled(bool stalled) {
+  std::lock_guard lock(mutex_);
+  stalled_ = stalled;
+}
+
+bool ServingState::stalled() const {
+  std::lock_guard lock(mutex_);
+  return stalled_;
+}
+
 bool ServingState::draining() const {
   std::lock_guard lock(mutex_);
   return draining_;
@@ -48,6 +58,11 @@ const ServedModel* ServingState::model() const {
 absl::StatusOr<const ServedModel*> ServingState::Accept() const {
   if (draining()) return absl::UnavailableError("this server is shutting down; try another one");
   return Loaded();
+}
+
+absl::Status ServingState::Health() const {
+  if (stalled()) return absl::UnavailableError("the engine makes no progress");
+  return Accept().status();
 }
 
 absl::StatusOr<const ServedModel*> ServingState::Loaded() const {

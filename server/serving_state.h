@@ -38,11 +38,17 @@ class ServingState {
   void WatchDraining(const std::shared_ptr<ResumableStream>& stream);
   void UnwatchDraining(const ResumableStream* stream);
 
+  // The engine makes no progress, or does so again.
+  void SetStalled(bool stalled);
+
   bool draining() const;
+  bool stalled() const;
   // Lives as long as this; null while loading.
   const ServedModel* model() const;
   // For calls that make new work: UNAVAILABLE while loading or draining.
   absl::StatusOr<const ServedModel*> Accept() const;
+  // Accept's status; also UNAVAILABLE while the engine is stalled.
+  absl::Status Health() const;
   // For calls that only ask: UNAVAILABLE while loading.
   absl::StatusOr<const ServedModel*> Loaded() const;
 
@@ -56,6 +62,7 @@ class ServingState {
   std::condition_variable no_calls_;
   std::unique_ptr<const ServedModel> model_;
   bool draining_ = false;
+  bool stalled_ = false;
   int open_calls_ = 0;
   std::unordered_map<const ResumableStream*, std::weak_ptr<ResumableStream>> watching_;
 };

@@ -9,7 +9,9 @@
 #include "engine/base/utf8.h"
 #include "engine/runtime/validate.h"
 #include "kernels/check.h"
+#include "server/infer/infer_task.h"
 #include "server/request_convert.h"
+#include "server/vllm/generate_convert.h"
 
 namespace spade {
 namespace {
@@ -29,21 +31,43 @@ ModelInfo Info() {
   return info;
 }
 
-// A converter over the bundled tokenizer; no engine behind it.
+// Has a tokenizer, and refuses work.
+class IdleEngine final : public InferenceEngine {
+ public:
+  const ModelInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  absl::StatusOr<RequestHandle> Generate(GenerateRequest, std::shared_ptr<GenerateSink>) override {
+    return absl::UnavailableError("");
+  }
+  absl::StatusOr<RequestHandle> Decide(DecideRequest, std::shared_ptr<DecideSink>) override {
+    return absl::UnavailableError("");
+  }
+  void Cancel(RequestHandle) override {}
+  void StopAccepting() override {}
+  int Drain(std::chrono::milliseconds) override { return 0; }
+  EngineStats Stats() const override { return {}; }
+
+ private:
+  const std::unique_ptr<Tokenizer> tokenizer_ = BundledTokenizer();
+  const ModelInfo info_ = Info();
+};
+
+// The served model's converter over the bundled tokenizer.
 struct Target {
   Target() { std::iota(logits.begin(), logits.end(), -2000.0f); }
 
-  const std::unique_ptr<Tokenizer> tokenizer = BundledTokenizer();
-  const ModelInfo info = Info();
+  IdleEngine engine;
+  const Tokenizer* const tokenizer = &engine.tokenizer();
+  const ModelInfo& info = engine.info();
   RandomSource random;
-  const RequestConverter converter{tokenizer.get(), &info, "fuzz", &random};
+  const ServedModel model{&engine, "fuzz", &random};
+  const RequestConverter& converter = model.converter;
   std::vector<float> logits = std::vector<float>(static_cast<size_t>(info.config.vocab_size));
   SamplerScratch scratch;
 };
 
 // What converts and validates must be safe to run: every draw is a token.
-void CheckGenerate(Target& target, const v1::GenerateRequest& proto) {
-  const auto request = target.converter.Convert(proto);
+void CheckConverted(Target& target, const absl::StatusOr<GenerateRequest>& request) {
   if (!request.ok()) return SPADE_CHECK(!request.status().message().empty());
   if (!Validate(*request, {target.info.config.vocab_size, target.info.max_context}).ok()) return;
   const TokenHistory history(request->context.prompt);
@@ -52,10 +76,32 @@ void CheckGenerate(Target& target, const v1::GenerateRequest& proto) {
   SPADE_CHECK(token.id >= 0 && token.id < target.info.config.vocab_size);
 }
 
-void CheckDecide(Target& target, const v1::DecideRequest& proto) {
-  const auto request = target.converter.Convert(proto);
+void CheckConverted(Target& target, const absl::StatusOr<DecideRequest>& request) {
   if (!request.ok()) return SPADE_CHECK(!request.status().message().empty());
   SPADE_CHECK(Validate(*request, {target.info.config.vocab_size, target.info.max_context}).ok());
+}
+
+void CheckGenerate(Target& target, const v1::GenerateRequest& proto) {
+  CheckConverted(target, target.converter.Convert(proto));
+}
+
+void CheckDecide(Target& target, const v1::DecideRequest& proto) {
+  CheckConverted(target, target.converter.Convert(proto));
+}
+
+void CheckVllm(Target& target, const vllm_api::GenerateRequest& proto) {
+  CheckConverted(target, ConvertVllmRequest(proto, target.converter, target.info.max_context));
+}
+
+void CheckInfer(Target& target, const ::inference::ModelInferRequest& proto) {
+  auto task = PrepareInference(target.model, proto, /*streaming=*/true, std::nullopt);
+  if (!task.ok()) return SPADE_CHECK(!task.status().message().empty());
+  SPADE_CHECK(task->output->empty());
+  std::visit(
+      [&](auto& request) {
+        CheckConverted(target, absl::StatusOr<std::decay_t<decltype(request)>>(std::move(request)));
+      },
+      task->request);
 }
 
 void CheckTokenize(Target& target, const v1::TokenizeRequest& proto) {
@@ -84,7 +130,7 @@ void Check(std::string_view wire, void (*check)(Target&, const Proto&)) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view wire(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 4) {
+  switch (data[0] % 6) {
     case 0:
       spade::Check(wire, &spade::CheckGenerate);
       break;
@@ -94,8 +140,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 2:
       spade::Check(wire, &spade::CheckTokenize);
       break;
-    default:
+    case 3:
       spade::Check(wire, &spade::CheckDetokenize);
+      break;
+    case 4:
+      spade::Check(wire, &spade::CheckVllm);
+      break;
+    default:
+      spade::Check(wire, &spade::CheckInfer);
   }
   return 0;
 }

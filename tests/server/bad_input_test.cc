@@ -85,14 +85,14 @@ TEST_F(BadInputTest, StoppingAndOutputOutOfRange) {
       {"stopping.stop", [](auto& r) { r.mutable_stopping()->add_stop(std::string(300, 'x')); }},
       {"stopping.stop",
        [](auto& r) {
-         for (int i = 0; i < 20; ++i) r.mutable_stopping()->add_stop("x");
+         for (int i = 0; i < 20; ++i) r.mutable_stopping()->add_stop(std::string("x"));
        }},
       {"stopping.stop_token_ids", [](auto& r) { r.mutable_stopping()->add_stop_token_ids(9999); }},
       {"output.logprobs", [](auto& r) { r.mutable_output()->set_logprobs(21); }},
       {"output.prompt_logprobs", [](auto& r) { r.mutable_output()->set_prompt_logprobs(21); }},
       {"output.text",
        [](auto& r) {
-         r.mutable_stopping()->add_stop("x");
+         r.mutable_stopping()->add_stop(std::string("x"));
          r.mutable_output()->set_text(false);
        }},
       {"n", [](auto& r) { r.set_n(1000); }},

@@ -47,6 +47,8 @@ TEST_F(ReflectionTest, ListsTheServices) {
   const std::string answer = Exchange(
       channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3a\x01*");
   EXPECT_NE(answer.find("spade.v1.InferenceService"), std::string::npos);
+  EXPECT_NE(answer.find("inference.GRPCInferenceService"), std::string::npos);
+  EXPECT_NE(answer.find("vllm.grpc.engine.VllmEngine"), std::string::npos);
   EXPECT_NE(answer.find("grpc.health.v1.Health"), std::string::npos);
 }
 

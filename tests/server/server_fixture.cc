@@ -7,6 +7,12 @@
 #include <utility>
 
 namespace spade {
+namespace {
+
+const std::string kModel = std::string(SPADE_SOURCE_DIR) + "/models/tickets-5m";
+constexpr char kService[] = "spade.v1.InferenceService";
+
+}  // namespace
 
 bool Eventually(const std::function<bool()>& condition, std::chrono::milliseconds timeout) {
   const auto end = Clock::now() + timeout;
@@ -23,7 +29,7 @@ void ServerTest::Listen(ListenOptions options) {
   options.address = "127.0.0.1:0";
   auto logger =
       std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
-  server_ = std::make_unique<GrpcServer>(options, ServerIdentity{"1.2.3", 16, 64, 512},
+  server_ = std::make_unique<GrpcServer>(options, ServerIdentity{"1.2.3", 16, 64, 512, kModel},
                                          registry_.get(), logger);
   ASSERT_TRUE(server_->Start().ok());
   channel_ = grpc::CreateChannel(address(), grpc::InsecureChannelCredentials());
@@ -47,6 +53,7 @@ double ServerTest::Metric(const std::string& name, const std::string& method,
     for (const auto& metric : family.metric) {
       bool matches = true;
       for (const auto& label : metric.label) {
+        if (label.name == "grpc_service") matches = matches && label.value == kService;
         if (label.name == "grpc_method") matches = matches && label.value == method;
         if (label.name == "grpc_code") matches = matches && label.value == code;
       }

@@ -30,6 +30,7 @@ ALLOWED = {
     "tools": BASE | {"engine/tokenizer", "engine/model", "engine/exit", "engine/kv",
                      "engine/runtime", "engine/sampling", "engine/schedule"},
 }
+GENERATED = ("spade/", "grpc/", "inference/", "vllm/", "smg/")  # folders of proto/
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 
 
@@ -40,7 +41,8 @@ def folder_of(path: str) -> str | None:
         name = "/".join(parts[:depth])
         if name in ALLOWED or name in ("proto", "tests"):
             return name
-    return "proto" if path.endswith((".pb.h", ".grpc.pb.h")) and path.startswith("spade/") else None
+    generated = path.startswith(GENERATED) and path.endswith((".pb.h", ".grpc.pb.h"))
+    return "proto" if generated else None
 
 
 def main() -> int:

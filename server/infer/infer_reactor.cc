@@ -1,0 +1,98 @@
+#include "server/infer/infer_reactor.h"
+
+#include <utility>
+
+#include "engine/base/status_macros.h"
+
+namespace spade {
+
+class InferReactor::Sink final : public GenerateSink, public DecideSink {
+ public:
+  explicit Sink(std::shared_ptr<InferReactor> call) : call_(std::move(call)) {}
+
+  void OnDelta(GenerateDelta delta) override {
+    std::lock_guard lock(call_->mutex_);
+    call_->responses_.output().Add(delta);
+  }
+  void OnDecision(DecisionKind kind, const Decision& decision) override {
+    std::lock_guard lock(call_->mutex_);
+    call_->responses_.output().Add(kind, decision);
+  }
+  void OnDone(const absl::Status& status) override { call_->Complete(status); }
+
+ private:
+  const std::shared_ptr<InferReactor> call_;
+};
+
+InferReactor::InferReactor(const ServiceContext& service, grpc::CallbackServerContext* context,
+                           const ::inference::ModelInferRequest& request,
+                           ::inference::ModelInferResponse* response)
+    : service_(service),
+      deadline_(DeadlineOf(*context)),
+      response_(response),
+      call_(std::in_place, service, RpcMethod::kModelInfer),
+      responses_(request) {}
+
+InferReactor* InferReactor::Start(const ServiceContext& service,
+                                  grpc::CallbackServerContext* context,
+                                  const ::inference::ModelInferRequest& request,
+                                  ::inference::ModelInferResponse* response) {
+  std::shared_ptr<InferReactor> call(new InferReactor(service, context, request, response));
+  call->self_ = call;
+  if (const absl::Status status = call->Submit(request); !status.ok()) call->Complete(status);
+  return call.get();
+}
+
+absl::Status InferReactor::Submit(const ::inference::ModelInferRequest& request) {
+  SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Accept());
+  SPADE_ASSIGN_OR_RETURN(InferTask task,
+                         PrepareInference(*model, request, /*streaming=*/false, deadline_));
+  call_->set_request_id(task.context().id);
+  responses_.SetOutput(std::move(task.output));
+  SPADE_ASSIGN_OR_RETURN(
+      const InferenceEngine::RequestHandle handle,
+      SubmitInference(model->engine, std::move(task.request), std::make_shared<Sink>(self_)));
+  bool cancel;
+  {
+    std::lock_guard lock(mutex_);
+    engine_ = model->engine;
+    handle_ = handle;
+    cancel = cancelled_;
+  }
+  if (cancel) model->engine->Cancel(handle);
+  return absl::OkStatus();
+}
+
+void InferReactor::Complete(const absl::Status& status) {
+  std::lock_guard lock(mutex_);
+  outcome_ = status;
+  service_.writes->Post(self_);  // once
+}
+
+void InferReactor::Resume() {
+  grpc::Status status;
+  {
+    std::lock_guard lock(mutex_);
+    if (outcome_->ok() && !responses_.empty()) *response_ = responses_.Take();
+    status = call_->End(cancelled_ ? CancelStatus(deadline_) : *outcome_);
+  }
+  Finish(std::move(status));
+}
+
+// The engine's answer to it ends the call.
+void InferReactor::OnCancel() {
+  InferenceEngine* engine;
+  {
+    std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    engine = outcome_.has_value() ? nullptr : engine_;
+  }
+  if (engine != nullptr) engine->Cancel(handle_);
+}
+
+void InferReactor::OnDone() {
+  call_.reset();
+  const auto self = std::move(self_);
+}
+
+}  // namespace spade

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "inference/open_inference.pb.h"
+#include "server/infer/infer_output.h"
+#include "server/serving_state.h"
+
+namespace spade {
+
+// An inference of either model, checked and ready for the engine.
+struct InferTask {
+  std::variant<GenerateRequest, DecideRequest> request;
+  std::unique_ptr<InferOutput> output;
+
+  RequestContext& context();
+};
+
+// `streaming`: several responses may be sent for it. `deadline`: the call's, if any; the request's
+// own `timeout` can bring it forward. INVALID_ARGUMENT names the client's field; NOT_FOUND: no such
+// model; UNIMPLEMENTED: a feature of the protocol that these models lack.
+absl::StatusOr<InferTask> PrepareInference(const ServedModel& model,
+                                           const ::inference::ModelInferRequest& request,
+                                           bool streaming,
+                                           std::optional<Clock::time_point> deadline);
+
+// Hands the request to the engine; `Sink` is both a GenerateSink and a DecideSink.
+template <typename Sink>
+absl::StatusOr<InferenceEngine::RequestHandle> SubmitInference(
+    InferenceEngine* engine, std::variant<GenerateRequest, DecideRequest> request,
+    std::shared_ptr<Sink> sink) {
+  if (auto* generate = std::get_if<GenerateRequest>(&request)) {
+    return engine->Generate(std::move(*generate), std::move(sink));
+  }
+  return engine->Decide(std::move(std::get<DecideRequest>(request)), std::move(sink));
+}
+
+// The responses of one request under the names that its client knows.
+class InferResponses {
+ public:
+  explicit InferResponses(const ::inference::ModelInferRequest& request);
+
+  void SetOutput(std::unique_ptr<InferOutput> output) { output_ = std::move(output); }
+  InferOutput& output() { return *output_; }
+  bool empty() const { return output_ == nullptr || output_->empty(); }
+  ::inference::ModelInferResponse Take();
+  // A response with the request's names alone.
+  ::inference::ModelInferResponse Frame() const;
+
+ private:
+  std::string model_name_;
+  std::string id_;
+  std::vector<std::string> requested_;  // outputs; empty: all
+  std::unique_ptr<InferOutput> output_;
+};
+
+}  // namespace spade

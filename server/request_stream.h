@@ -1,0 +1,266 @@
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/rpc_call.h"
+
+namespace spade {
+
+// A call that carries many requests, answered as they finish. Each request has a lane, which holds
+// its unsent responses: empty(), Take() -> Response. Lanes with something to send take turns.
+// Reading stops while kMaxInFlight requests are unanswered or unsent, so HTTP/2's flow control
+// holds the client back. Threading and lifetime as ResponseStream; the engine holds the stream
+// through each request's sink.
+template <typename Request, typename Response, typename Lane>
+class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public ResumableStream {
+ public:
+  static constexpr size_t kMaxInFlight = 256;
+
+  // gRPC owns the stream's life from here on.
+  template <typename Stream>
+  static Stream* Start(std::shared_ptr<Stream> stream) {
+    RequestStream& base = *stream;
+    base.self_ = stream;
+    if (const auto accepted = base.service_.state->Accept(); !accepted.ok()) {
+      base.outcome_ = accepted.status();
+      base.reads_done_ = true;
+    }
+    base.service_.state->WatchDraining(stream);
+    base.Advance();
+    return stream.get();
+  }
+
+  void Resume() final {
+    {
+      std::lock_guard lock(mutex_);
+      resume_posted_ = false;
+    }
+    Advance();
+  }
+
+ protected:
+  using Key = uint64_t;
+
+  RequestStream(const ServiceContext& service, RpcMethod method,
+                grpc::CallbackServerContext* context)
+      : service_(service), deadline_(DeadlineOf(*context)), call_(std::in_place, service, method) {}
+
+  const ServiceContext& service() const { return service_; }
+  const std::optional<Clock::time_point>& deadline() const { return deadline_; }
+
+  // Takes on the request that was just read: opens a lane for it, whatever becomes of it. One at a
+  // time.
+  virtual void Handle(const Request& request) = 0;
+
+  Key Open(Lane lane) {
+    std::lock_guard lock(mutex_);
+    lanes_.emplace(next_key_, Entry{std::move(lane), std::nullopt, false, false});
+    return next_key_++;
+  }
+
+  // Ties the lane to the engine's request, so that the end of the call cancels it.
+  void Bind(Key key, InferenceEngine* engine, InferenceEngine::RequestHandle handle) {
+    bool cancel;
+    {
+      std::lock_guard lock(mutex_);
+      engine_ = engine;
+      // The engine may have answered it already.
+      if (const auto entry = lanes_.find(key); entry != lanes_.end()) entry->second.handle = handle;
+      cancel = cancelled_;
+    }
+    if (cancel) engine->Cancel(handle);
+  }
+
+  // Runs change(lane), which may add responses.
+  template <typename Change>
+  void Update(Key key, Change change) {
+    std::lock_guard lock(mutex_);
+    UpdateLocked(key, std::move(change));
+  }
+
+  // The same for the last time: no more comes for this request.
+  template <typename Change>
+  void Close(Key key, Change change) {
+    std::lock_guard lock(mutex_);
+    const auto entry = lanes_.find(key);
+    entry->second.closed = true;
+    UpdateLocked(key, std::move(change));
+    if (cancelled_ || entry->second.lane.empty()) lanes_.erase(entry);
+    PostLocked();  // room to read, or the call's end
+  }
+
+ private:
+  enum class Action { kNone, kWrite, kFinish };
+  struct Entry {
+    Lane lane;
+    std::optional<InferenceEngine::RequestHandle> handle;  // none yet while the engine is asked
+    bool closed;
+    bool ready;  // has a turn in ready_
+  };
+
+  void OnReadDone(bool ok) final {
+    if (ok) Handle(request_);
+    {
+      std::lock_guard lock(mutex_);
+      reading_ = false;
+      reads_done_ = reads_done_ || !ok;
+    }
+    Advance();
+  }
+
+  void OnWriteDone(bool ok) final {
+    {
+      std::lock_guard lock(mutex_);
+      write_in_flight_ = false;
+    }
+    if (!ok) Abandon();
+    Advance();
+  }
+
+  void OnCancel() final {
+    Abandon();
+    Advance();
+  }
+
+  void OnDone() final {
+    Abandon();
+    service_.state->UnwatchDraining(this);
+    call_.reset();
+    const auto self = std::move(self_);
+  }
+
+  template <typename Change>
+  void UpdateLocked(Key key, Change change) {
+    if (cancelled_) return;
+    Entry& entry = lanes_.at(key);
+    change(entry.lane);
+    if (entry.ready || entry.lane.empty()) return;
+    entry.ready = true;
+    ready_.push_back(key);
+    PostLocked();
+  }
+
+  void PostLocked() {
+    if (resume_posted_ || finishing_) return;
+    resume_posted_ = true;
+    service_.writes->Post(self_);
+  }
+
+  // Nobody reads the answers any more.
+  void Abandon() {
+    std::vector<InferenceEngine::RequestHandle> handles;
+    InferenceEngine* engine;
+    {
+      std::lock_guard lock(mutex_);
+      if (cancelled_) return;
+      cancelled_ = true;
+      ready_.clear();
+      engine = engine_;
+      for (const auto& [key, entry] : lanes_) {
+        if (!entry.closed && entry.handle.has_value()) handles.push_back(*entry.handle);
+      }
+    }
+    for (const auto handle : handles) engine->Cancel(handle);
+  }
+
+  void Advance() {
+    grpc::Status status;
+    switch (NextAction(status)) {
+      case Action::kNone:
+        break;
+      case Action::kWrite:
+        this->StartWrite(&current_);
+        break;
+      case Action::kFinish:
+        this->Finish(std::move(status));
+        return;
+    }
+    if (!TakeRead()) return;
+    this->StartRead(&request_);
+    bool waiting;  // for this read to be started
+    {
+      std::lock_guard lock(mutex_);
+      --starting_reads_;
+      waiting = cancelled_ || reads_done_ || service_.state->draining();
+    }
+    if (waiting) Advance();
+  }
+
+  Action NextAction(grpc::Status& status) {
+    std::lock_guard lock(mutex_);
+    if (finishing_ || write_in_flight_) return Action::kNone;
+    if (!cancelled_ && !ready_.empty()) {
+      current_ = TakeLocked();
+      write_in_flight_ = true;
+      return Action::kWrite;
+    }
+    // Finishing may leave a read in flight, which then fails, but must not overtake its start.
+    if (starting_reads_ > 0) return Action::kNone;
+    if (!cancelled_) {
+      if (!lanes_.empty()) return Action::kNone;
+      if (!reads_done_) {
+        const auto accepted = service_.state->Accept();
+        if (accepted.ok()) return Action::kNone;
+        outcome_ = accepted.status();  // draining, and nothing is left to answer
+      }
+    }
+    finishing_ = true;
+    status = call_->End(cancelled_ ? CancelStatus(deadline_) : outcome_);
+    return Action::kFinish;
+  }
+
+  Response TakeLocked() {
+    const Key key = ready_.front();
+    ready_.pop_front();
+    const auto entry = lanes_.find(key);
+    Response response = entry->second.lane.Take();
+    entry->second.ready = !entry->second.lane.empty();
+    if (entry->second.ready) {
+      ready_.push_back(key);
+    } else if (entry->second.closed) {
+      lanes_.erase(entry);
+    }
+    return response;
+  }
+
+  // True: the caller must start a read.
+  bool TakeRead() {
+    std::lock_guard lock(mutex_);
+    if (reading_ || reads_done_ || cancelled_ || finishing_) return false;
+    if (lanes_.size() >= kMaxInFlight) return false;
+    reading_ = true;
+    ++starting_reads_;
+    return true;
+  }
+
+  const ServiceContext& service_;
+  const std::optional<Clock::time_point> deadline_;
+  std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
+  Request request_;                        // being read
+  Response current_;                       // being written
+
+  std::mutex mutex_;
+  std::optional<RpcCall> call_;
+  InferenceEngine* engine_ = nullptr;
+  std::unordered_map<Key, Entry> lanes_;
+  std::deque<Key> ready_;
+  Key next_key_ = 0;
+  absl::Status outcome_;  // of the whole stream
+  bool reading_ = false;
+  int starting_reads_ = 0;  // threads between deciding on a read and StartRead's return
+  bool reads_done_ = false;
+  bool cancelled_ = false;
+  bool write_in_flight_ = false;
+  bool resume_posted_ = false;
+  bool finishing_ = false;
+};
+
+}  // namespace spade
