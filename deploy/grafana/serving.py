@@ -99,9 +99,9 @@ def _process():
     return [
         row("gRPC and process"),
         timeseries("RPC handling time p99", "By method; of streams, until their end.", "s",
-                   target("histogram_quantile(0.99, sum by (le, grpc_method) "
+                   target("histogram_quantile(0.99, sum by (le, grpc_service, grpc_method) "
                           "(rate(grpc_server_handling_seconds_bucket[$__rate_interval]))) > 0",
-                          "{{grpc_method}}")),
+                          "{{grpc_service}} {{grpc_method}}")),
         timeseries("CPU", "Cores in use.", "none",
                    target(f"rate(process_cpu_seconds_total[$__rate_interval]) {ours}",
                           "{{instance}}")),

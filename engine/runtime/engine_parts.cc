@@ -44,7 +44,7 @@ absl::Status CheckOptions(const EngineOptions& options) {
         absl::StrCat("block_size is ", options.block_size, ": at most ", kMaxBlockSize));
   }
   if (options.max_context < 0 || options.kv_memory_bytes < 0) {
-    return absl::InvalidArgumentError("max_context and kv_memory_bytes must not be negative");
+    return absl::InvalidArgumentError("max_context and the KV memory must not be negative");
   }
   return absl::OkStatus();
 }

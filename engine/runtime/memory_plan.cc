@@ -90,18 +90,19 @@ absl::StatusOr<int32_t> PlanKvBlocks(const KvDemand& demand) {
   int64_t blocks = 0;
   if (demand.budget_bytes > 0) {
     if (demand.available_bytes > 0 && demand.budget_bytes > demand.available_bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("kv_memory_bytes is ", demand.budget_bytes,
-                                                       ", but only ", demand.available_bytes,
-                                                       " bytes are available: lower it"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the KV memory (--kv-memory) is ", demand.budget_bytes, ", but only ",
+                       demand.available_bytes, " bytes are available: lower it"));
     }
     blocks = demand.budget_bytes / block_bytes;
   } else {
     blocks = std::min(demand.available_bytes / 4 / block_bytes, useful_blocks);
   }
   if (blocks < 1) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the KV cache needs at least one block of ", block_bytes,
-        " bytes: raise kv_memory_bytes (now ", demand.budget_bytes, ") or lower block_size"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the KV cache needs at least one block of ", block_bytes,
+                     " bytes: raise the KV memory (--kv-memory, now ", demand.budget_bytes,
+                     ") or lower block_size"));
   }
   return static_cast<int32_t>(std::min<int64_t>(blocks, std::numeric_limits<int32_t>::max() / 2));
 }

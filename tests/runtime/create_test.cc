@@ -65,7 +65,7 @@ TEST(CreateTest, BadOptions) {
   ExpectNames(CreateStatus(options), "block_size");
   options = SmallOptions();
   options.kv_memory_bytes = 1;
-  ExpectNames(CreateStatus(options), "kv_memory_bytes");
+  ExpectNames(CreateStatus(options), "--kv-memory");
   options = SmallOptions();
   options.backend.device = "abacus";
   ExpectNames(CreateStatus(options), "abacus");
