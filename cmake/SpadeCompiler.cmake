@@ -43,12 +43,14 @@ function(spade_library name)
   target_link_libraries(${name} PUBLIC spade_options ${arg_DEPS})
 endfunction()
 
-# What the TSan run builds: the tests labelled `threads`.
+# What the sanitizer runs build: the tests with these labels.
 add_custom_target(threads_tests)
+add_custom_target(memory_tests)
 
 # spade_test(NAME SRCS ... DEPS ... LABELS ...): one gtest binary, registered with ctest as one
-# test. Labels: `slow` (not in the sanitizer runs), `threads` (also in the TSan run, which is
-# without the server: Debian's gRPC is not instrumented, so TSan cannot see how it synchronises).
+# test. Labels: `slow` (not in the sanitizer runs); `memory` (in CI's ASan run: what reads memory by
+# hand, or what others sent); `threads` (in the TSan run, which is without the server: Debian's gRPC
+# is not instrumented, so TSan cannot see how it synchronises).
 function(spade_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SRCS})
@@ -63,7 +65,9 @@ function(spade_test name)
     math(EXPR arg_TIMEOUT "4 * ${arg_TIMEOUT}")
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
-  if("threads" IN_LIST arg_LABELS)
-    add_dependencies(threads_tests ${name})
-  endif()
+  foreach(label threads memory)
+    if(label IN_LIST arg_LABELS)
+      add_dependencies(${label}_tests ${name})
+    endif()
+  endforeach()
 endfunction()

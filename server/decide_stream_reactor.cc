@@ -40,7 +40,9 @@ void DecideStreamReactor::Handle(const v1::DecideRequest& request) {
   const absl::Status status = Submit(request, key);
   if (status.ok()) return;
   Close(key, [&](DecideBuffer& lane) {
-    lane.Add(DecisionConverter(request, request.request_id(), 0).Error(status));
+    // An id that is too long is one of the errors; it may be held for as long as nobody reads.
+    lane.Add(
+        DecisionConverter({}, request.request_id().substr(0, kMaxRequestIdBytes), 0).Error(status));
   });
 }
 

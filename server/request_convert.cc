@@ -18,7 +18,6 @@ constexpr int32_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 
 // Bounds on what one request may make the server hold or scan, generous beside real use.
-constexpr size_t kMaxRequestIdBytes = 1024;
 constexpr size_t kLoggedIdBytes = 128;
 constexpr size_t kMaxCacheSaltBytes = 256;
 constexpr size_t kMinPromptByteLimit = 64u << 10;

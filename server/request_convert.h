@@ -13,6 +13,8 @@
 
 namespace spade {
 
+inline constexpr size_t kMaxRequestIdBytes = 1024;
+
 // Requests of the API to requests of the engine: tokenizes text and checks every range, so that
 // nothing a client sends reaches the engine unchecked. Errors: INVALID_ARGUMENT naming the proto
 // field, NOT_FOUND for another model's name. Deadlines are the caller's to set. Thread-safe.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
+#include "server/status_convert.h"
 
 namespace spade {
 namespace {
@@ -132,7 +133,8 @@ v1::DecideResponse DecisionConverter::Error(const absl::Status& status) const {
   v1::DecideResponse response;
   response.set_request_id(request_id_);
   response.mutable_error()->set_code(status.raw_code());
-  response.mutable_error()->set_message(std::string(status.message()));
+  response.mutable_error()->set_message(
+      TruncatedMessage({status.message().data(), status.message().size()}));
   return response;
 }
 

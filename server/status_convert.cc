@@ -23,19 +23,19 @@ std::string RetryDetails(const std::string& message, std::chrono::milliseconds d
   return details.SerializeAsString();
 }
 
+}  // namespace
+
 // Cuts at a character's border: clients decode the message as UTF-8.
-std::string Truncated(std::string_view message) {
+std::string TruncatedMessage(std::string_view message) {
   if (message.size() <= kMaxMessageBytes) return std::string(message);
   size_t end = kMaxMessageBytes;
   while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
   return std::string(message.substr(0, end)) + "...";
 }
 
-}  // namespace
-
 grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::milliseconds retry_delay) {
   if (status.ok()) return grpc::Status::OK;
-  const std::string message = Truncated({status.message().data(), status.message().size()});
+  const std::string message = TruncatedMessage({status.message().data(), status.message().size()});
   const auto code = static_cast<grpc::StatusCode>(status.raw_code());
   if (code != grpc::StatusCode::RESOURCE_EXHAUSTED) return grpc::Status(code, message);
   return grpc::Status(code, message, RetryDetails(message, retry_delay));

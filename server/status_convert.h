@@ -3,6 +3,8 @@
 #include <grpcpp/support/status.h>
 
 #include <chrono>
+#include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 
@@ -11,5 +13,8 @@ namespace spade {
 // The one place where a status leaves the process. RESOURCE_EXHAUSTED carries a
 // google.rpc.RetryInfo with `retry_delay` in its details.
 grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::milliseconds retry_delay);
+
+// What of a message leaves the process, in a status or in a response: whole UTF-8 characters.
+std::string TruncatedMessage(std::string_view message);
 
 }  // namespace spade

@@ -117,8 +117,8 @@ bool Scheduler::Impl::TryAdmit(Sequence& sequence) {
   sequence.tokens.reserve(static_cast<size_t>(longest));
   sequence.blocks.reserve(static_cast<size_t>(BlocksFor(longest)));
   if (UsesCache(sequence)) sequence.hashes.reserve(static_cast<size_t>(BlocksFor(longest)));
-  sequence.fills_cache = FillsCache(sequence);
   if (sequence.num_preemptions == 0) {
+    sequence.fills_cache = FillsCache(sequence);
     sequence.cached_tokens = std::min(sequence.frontier.complete(), sequence.num_prompt());
   }
   sequence.phase = SequencePhase::kRunning;

@@ -4,13 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "server/status_convert.h"
 
 namespace spade {
 
 void InferLane::Fail(const absl::Status& status) {
   // The protocol has no field for the code.
-  error_ =
-      absl::StrCat(absl::StatusCodeToString(status.code()), ": ", std::string(status.message()));
+  error_ = absl::StrCat(absl::StatusCodeToString(status.code()), ": ",
+                        TruncatedMessage({status.message().data(), status.message().size()}));
 }
 
 ::inference::ModelStreamInferResponse InferLane::Take() {

@@ -22,6 +22,7 @@ using ::inference::ModelInferResponse;
 
 constexpr size_t kMaxIdBytes = 1024;
 constexpr int kMaxOutputs = 64;
+constexpr int64_t kMaxLogprobEntries = 1 << 18;
 
 // Errors name fields of our own API, which groups the parameters that are flat here.
 absl::Status WithClientNames(const absl::Status& status) {
@@ -60,6 +61,15 @@ absl::StatusOr<Arguments> ArgumentsOf(const ModelInferRequest& request, const Ca
   return Arguments(*std::move(arguments));
 }
 
+// Logprobs come as one text for all the output: what it takes to write it is bounded.
+absl::Status CheckLogprobs(const GenerateRequest& request, int32_t max_context) {
+  if (!request.sampling.num_logprobs) return absl::OkStatus();
+  const int64_t tokens = int64_t{request.num_sequences} * request.max_tokens.value_or(max_context);
+  if (tokens * (1 + *request.sampling.num_logprobs) <= kMaxLogprobEntries) return absl::OkStatus();
+  return FieldError("logprobs", absl::StrCat("at most ", kMaxLogprobEntries,
+                                             " in all; lower n, max_tokens or logprobs"));
+}
+
 absl::StatusOr<InferTask> PrepareGeneration(const ServedModel& model, const std::string& id,
                                             Arguments arguments, bool streaming) {
   SPADE_ASSIGN_OR_RETURN(GenerationPlan plan, PlanGeneration(std::move(arguments)));
@@ -68,6 +78,7 @@ absl::StatusOr<InferTask> PrepareGeneration(const ServedModel& model, const std:
   }
   plan.request.set_request_id(id);
   SPADE_ASSIGN_OR_RETURN(GenerateRequest request, model.converter.Convert(plan.request));
+  SPADE_RETURN_IF_ERROR(CheckLogprobs(request, model.engine->info().max_context));
   auto output = std::make_unique<GenerationOutput>(
       plan.view, &model.engine->tokenizer(), plan.request.text(), request.num_sequences,
       static_cast<int32_t>(request.context.prompt.size()));
@@ -132,9 +143,15 @@ absl::StatusOr<InferTask> PrepareInference(const ServedModel& model,
   return task;
 }
 
+// Of a request that is yet to be checked, and may be held while its error waits to be read: no more
+// than a valid one has.
 InferResponses::InferResponses(const ModelInferRequest& request)
-    : model_name_(request.model_name()), id_(request.id()) {
-  for (const auto& output : request.outputs()) requested_.push_back(output.name());
+    : model_name_(request.model_name().substr(0, kMaxIdBytes)),
+      id_(request.id().substr(0, kMaxIdBytes)) {
+  const int count = std::min(request.outputs_size(), kMaxOutputs);
+  for (int i = 0; i < count; ++i) {
+    requested_.push_back(request.outputs(i).name().substr(0, kMaxIdBytes));
+  }
 }
 
 ModelInferResponse InferResponses::Frame() const {

@@ -1,7 +1,9 @@
 #include "server/infer/input_tensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -122,6 +124,21 @@ Json TypedValues(::inference::DataType datatype, const InferTensorContents& cont
   }
 }
 
+uint64_t NumTyped(const InferTensorContents& contents) {
+  return static_cast<uint64_t>(
+      std::max({contents.bytes_contents_size(), contents.bool_contents_size(),
+                contents.uint_contents_size(), contents.uint64_contents_size(),
+                contents.int_contents_size(), contents.int64_contents_size(),
+                contents.fp32_contents_size(), contents.fp64_contents_size()}));
+}
+
+// Strings are read one by one, no more than `count` of them.
+uint64_t MostRawBytes(::inference::DataType datatype, uint64_t count) {
+  constexpr uint64_t kMostElementBytes = 8;
+  if (datatype == ::inference::TYPE_STRING) return std::numeric_limits<uint64_t>::max();
+  return count * kMostElementBytes;
+}
+
 absl::StatusOr<uint64_t> CountOf(const ModelInferRequest::InferInputTensor& input) {
   uint64_t count = 1;
   for (const int64_t size : input.shape()) {
@@ -149,6 +166,11 @@ absl::StatusOr<Json> Values(const ModelInferRequest::InferInputTensor& input,
   }
   SPADE_ASSIGN_OR_RETURN(const uint64_t count, CountOf(input));
   if (spec.single && count != 1) return FieldError(name, "shape: must hold one element");
+  // Before anything is made of them.
+  const uint64_t most = raw == nullptr ? NumTyped(input.contents()) : raw->size();
+  if (most > (raw == nullptr ? count : MostRawBytes(datatype, count))) {
+    return FieldError(name, absl::StrCat("has more contents than its shape of ", count));
+  }
   Json values;
   if (raw == nullptr) {
     values = TypedValues(datatype, input.contents());

@@ -66,7 +66,8 @@ absl::StatusOr<CatalogModel> FindModel(const std::string& served_name, const std
     output->set_data_type(spec.datatype);
     output->add_dims(spec.single ? 1 : -1);
   }
-  config.mutable_model_transaction_policy()->set_decoupled(!model.decides);
+  // Both may answer more than once: a stream of text, an early decision and the final one.
+  config.mutable_model_transaction_policy()->set_decoupled(true);
   return config;
 }
 

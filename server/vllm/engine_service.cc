@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/base/status_macros.h"
+#include "server/field_check.h"
 #include "server/vllm/generate_reactor.h"
 #include "server/vllm/tokenizer_reactor.h"
 
@@ -71,7 +72,10 @@ grpc::ServerUnaryReactor* VllmEngineService::HealthCheck(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* VllmEngineService::Abort(grpc::CallbackServerContext* context,
                                                    const api::AbortRequest* request,
                                                    api::AbortResponse*) {
-  return AnswerInPlace(service_, context, RpcMethod::kVllmAbort, [&] {
+  return AnswerInPlace(service_, context, RpcMethod::kVllmAbort, [&]() -> absl::Status {
+    constexpr uint64_t kMostIds = 4096;
+    SPADE_RETURN_IF_ERROR(
+        CheckCount("request_ids", static_cast<uint64_t>(request->request_ids_size()), kMostIds));
     registry_.Abort(request->request_ids());
     return absl::OkStatus();
   });

@@ -1,7 +1,7 @@
 #include "server/vllm/request_registry.h"
 
+#include <set>
 #include <utility>
-#include <vector>
 
 namespace spade {
 
@@ -21,13 +21,13 @@ void RequestRegistry::Remove(const std::string& id, const Abortable* request) {
 }
 
 void RequestRegistry::Abort(const google::protobuf::RepeatedPtrField<std::string>& ids) {
-  std::vector<std::shared_ptr<Abortable>> requests;  // let go outside the lock: they Remove
+  std::set<std::shared_ptr<Abortable>> requests;  // let go outside the lock: they Remove
   {
     std::lock_guard lock(mutex_);
     for (const std::string& id : ids) {
       const auto [begin, end] = entries_.equal_range(id);
       for (auto entry = begin; entry != end; ++entry) {
-        if (auto request = entry->second.request.lock()) requests.push_back(std::move(request));
+        if (auto request = entry->second.request.lock()) requests.insert(std::move(request));
       }
     }
   }

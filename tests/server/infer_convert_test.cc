@@ -208,7 +208,7 @@ TEST_F(InferConvertTest, ConfigAndMetadataNameTheSameTensors) {
       EXPECT_EQ(config.input(i).name(), metadata.inputs(i).name());
       EXPECT_FALSE(metadata.inputs(i).datatype().empty());
     }
-    EXPECT_EQ(config.model_transaction_policy().decoupled(), !model.decides);
+    EXPECT_TRUE(config.model_transaction_policy().decoupled());
   }
 }
 
