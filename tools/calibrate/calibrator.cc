@@ -1,15 +1,13 @@
 #include "tools/calibrate/calibrator.h"
 
 #include <algorithm>
-#include <atomic>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/exit/certify.h"
 #include "engine/exit/choose_exits.h"
-#include "engine/exit/thresholds.h"
+#include "tools/calibrate/certify_bounds.h"
+#include "tools/calibrate/fit_layers.h"
 #include "tools/trace/exit_columns.h"
 #include "tools/trace/progress.h"
 
@@ -69,31 +67,6 @@ absl::StatusOr<HeadRow> FitLayer(const Traces& traces, const std::vector<Prompt>
   return row;
 }
 
-// All watched layers, several at a time; the result does not depend on the threads.
-absl::StatusOr<std::vector<HeadRow>> FitLayers(const Traces& traces,
-                                               const std::vector<Prompt>& prompts,
-                                               SpadePosition position, int32_t num_threads) {
-  const int32_t exits = traces.shape.exits();
-  std::vector<absl::StatusOr<HeadRow>> fits(static_cast<size_t>(exits));
-  std::atomic<int32_t> next = 0;
-  const auto work = [&] {
-    for (int32_t exit = next++; exit < exits; exit = next++) {
-      fits[static_cast<size_t>(exit)] = FitLayer(traces, prompts, exit, position);
-    }
-  };
-  const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
-  std::vector<std::thread> threads;
-  for (int32_t i = 1; i < (num_threads > 0 ? num_threads : cores); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
-  std::vector<HeadRow> rows;
-  for (absl::StatusOr<HeadRow>& fit : fits) {
-    SPADE_ASSIGN_OR_RETURN(HeadRow row, std::move(fit));
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
 std::vector<ExitHead> ChooseHeads(const CalibrateResult& result, const Traces& traces,
                                   const std::vector<Prompt>& prompts,
                                   const CalibrateOptions& options) {
@@ -122,15 +95,8 @@ void CertifyAll(const Traces& traces, const std::vector<Prompt>& prompts,
   };
   const ExitOutcomes planning = outcomes_of(Part::kValidation);
   const ExitOutcomes certification = outcomes_of(Part::kCertification);
-  for (const double max_mismatch : options.max_mismatches) {
-    const ThresholdOptions thresholds{max_mismatch, options.confidence,
-                                      result.certification_prompts};
-    const auto plan = PlanThresholds(planning, result.costs, thresholds);
-    Certificate certificate =
-        Certify(certification, plan, result.costs, max_mismatch, options.confidence);
-    const bool open = std::ranges::any_of(certificate.thresholds, [](float t) { return t > 0; });
-    if (open) calibration.certificates.push_back(std::move(certificate));
-  }
+  calibration.certificates = CertifyBounds(planning, certification, result.costs,
+                                           options.max_mismatches, options.confidence);
   calibration.curve = TradeCurve(certification, result.costs, kCurvePoints);
   result.oracle_saving = OracleSaving(certification, result.costs);
 }
@@ -153,7 +119,10 @@ absl::StatusOr<CalibrateResult> Calibrate(const Traces& traces, const std::vecto
       BetterPosition(MakeLayerTable(traces, prompts, before_certification)));
   result.table = MakeLayerTable(traces, prompts, InPart(Part::kCertification));
   SPADE_ASSIGN_OR_RETURN(
-      result.heads, FitLayers(traces, prompts, result.calibration.position, options.num_threads));
+      result.heads,
+      FitLayers<HeadRow>(traces.shape.exits(), options.num_threads, [&](int32_t exit) {
+        return FitLayer(traces, prompts, exit, result.calibration.position);
+      }));
   const double check = SecondsPerCheck(result.heads[0].fit.head, traces.Hidden(0, 0));
   if (options.seconds_per_layer_row > 0) result.costs.check = check / options.seconds_per_layer_row;
   result.calibration.exits = ChooseHeads(result, traces, prompts, options);

@@ -1,19 +1,17 @@
 #include "tools/calibrate/token_calibrator.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/exit/certify.h"
 #include "engine/exit/choose_exits.h"
-#include "engine/exit/thresholds.h"
 #include "engine/model/head_rows.h"
 #include "engine/schedule/draft_policy.h"
+#include "tools/calibrate/certify_bounds.h"
+#include "tools/calibrate/fit_layers.h"
 #include "tools/calibrate/token_outcomes.h"
 #include "tools/trace/exit_columns.h"
 #include "tools/trace/traces.h"
@@ -104,36 +102,6 @@ class Examples {
   std::vector<float> targets_;
 };
 
-// All watched layers, several at a time; the result does not depend on the threads.
-absl::StatusOr<std::vector<TokenFit>> FitLayers(const TokenTraces& traces,
-                                                const CandidateHead& head, const Examples& fitting,
-                                                const Examples& validation,
-                                                const TokenFitOptions& options,
-                                                int32_t num_threads) {
-  std::vector<absl::StatusOr<TokenFit>> fits(static_cast<size_t>(traces.exits()));
-  std::atomic<int32_t> next = 0;
-  const auto work = [&] {
-    std::vector<float> fit_states;
-    std::vector<float> validation_states;
-    for (int32_t exit = next++; exit < traces.exits(); exit = next++) {
-      fits[static_cast<size_t>(exit)] =
-          FitTokenExit(traces.first_layer + exit, head, fitting.View(traces, exit, fit_states),
-                       validation.View(traces, exit, validation_states), options);
-    }
-  };
-  const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
-  std::vector<std::thread> threads;
-  for (int32_t i = 1; i < (num_threads > 0 ? num_threads : cores); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
-  std::vector<TokenFit> all;
-  for (absl::StatusOr<TokenFit>& fit : fits) {
-    SPADE_ASSIGN_OR_RETURN(TokenFit done, std::move(fit));
-    all.push_back(std::move(done));
-  }
-  return all;
-}
-
 // From the surest tokens to all, what drafting below each threshold may expect.
 std::vector<DraftPoint> DraftCurve(const ExitColumn& exit) {
   std::vector<size_t> order(exit.entropies.size());
@@ -196,19 +164,6 @@ std::vector<size_t> ChooseTokenExits(const ExitOutcomes& validation, const Layer
   return chosen;
 }
 
-void CertifyAll(const ExitOutcomes& planning, const ExitOutcomes& certification,
-                const TokenCalibrateOptions& options, TokenCalibrateResult& result) {
-  for (const double max_mismatch : options.max_mismatches) {
-    const ThresholdOptions thresholds{max_mismatch, options.confidence, result.certification_rows};
-    const auto plan = PlanThresholds(planning, result.costs, thresholds);
-    Certificate certificate =
-        Certify(certification, plan, result.costs, max_mismatch, options.confidence);
-    const bool open = std::ranges::any_of(certificate.thresholds, [](float t) { return t > 0; });
-    if (open) result.calibration.certificates.push_back(std::move(certificate));
-  }
-  result.oracle_saving = OracleSaving(certification, result.costs);
-}
-
 }  // namespace
 
 absl::StatusOr<TokenCalibrateResult> CalibrateTokens(const ModelFolder& folder, Backend& backend,
@@ -235,10 +190,16 @@ absl::StatusOr<TokenCalibrateResult> CalibrateTokens(const ModelFolder& folder, 
   const CandidateHead head{rows.rows, rows.norm, folder.config.rms_norm_epsilon};
   TokenFitOptions fit_options;
   fit_options.rank = calibration.rank;
-  SPADE_ASSIGN_OR_RETURN(
-      const std::vector<TokenFit> fits,
-      FitLayers(traces, head, Examples(traces, head, fit_records),
-                Examples(traces, head, validation_records), fit_options, options.num_threads));
+  const Examples fitting(traces, head, fit_records);
+  const Examples validating(traces, head, validation_records);
+  const auto fit_layer = [&](int32_t exit) {
+    std::vector<float> fit_states;
+    std::vector<float> validation_states;
+    return FitTokenExit(traces.first_layer + exit, head, fitting.View(traces, exit, fit_states),
+                        validating.View(traces, exit, validation_states), fit_options);
+  };
+  SPADE_ASSIGN_OR_RETURN(const std::vector<TokenFit> fits,
+                         FitLayers<TokenFit>(traces.exits(), options.num_threads, fit_layer));
   for (const TokenFit& fit : fits) calibration.exits.push_back(fit.exit);
 
   // From here on every entropy is the engine's own.
@@ -264,7 +225,9 @@ absl::StatusOr<TokenCalibrateResult> CalibrateTokens(const ModelFolder& folder, 
                                 [&](const TokenExit& exit) { return exit.layer == column.layer; });
   });
   calibration.exits = std::move(chosen);
-  CertifyAll(planning, certification, options, result);
+  calibration.certificates = CertifyBounds(planning, certification, result.costs,
+                                           options.max_mismatches, options.confidence);
+  result.oracle_saving = OracleSaving(certification, result.costs);
   return result;
 }
 
