@@ -18,6 +18,8 @@ namespace spade::calibration {
 
 using Json = nlohmann::json;
 
+inline constexpr int64_t kMaxLayers = 1 << 16;  // of an exit
+
 absl::Status Malformed(const std::string& what);
 
 absl::StatusOr<const Json*> Member(const Json& object, const char* key);

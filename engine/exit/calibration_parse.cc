@@ -12,6 +12,7 @@ namespace {
 
 using calibration::Integer;
 using calibration::Json;
+using calibration::kMaxLayers;
 using calibration::List;
 using calibration::Malformed;
 using calibration::Member;
@@ -19,7 +20,6 @@ using calibration::Number;
 using calibration::Text;
 using calibration::Values;
 
-constexpr int64_t kMaxLayers = 1 << 16;
 constexpr size_t kMaxLabels = 1 << 16;
 
 absl::Status ParseLabels(const Json& description, Calibration& calibration) {

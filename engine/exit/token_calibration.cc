@@ -13,13 +13,13 @@ namespace {
 
 using calibration::Integer;
 using calibration::Json;
+using calibration::kMaxLayers;
 using calibration::List;
 using calibration::Malformed;
 using calibration::Member;
 using calibration::Number;
 using calibration::Values;
 
-constexpr int64_t kMaxLayers = 1 << 16;
 constexpr int64_t kMaxRank = 1 << 16;
 
 std::string Name(int32_t layer, const char* part) {

@@ -37,20 +37,16 @@ class Engine::Impl {
       request.max_tokens = limits.max_context - static_cast<int32_t>(request.context.prompt.size());
     }
     SPADE_ASSIGN_OR_RETURN(const TokenPermit permit, FindPermit(request, parts_->info));
-    auto state = std::make_unique<RequestState>();
-    state->generation =
-        std::make_unique<Generation>(std::move(request), std::move(sink), parts_->tokenizer.get(),
-                                     parts_->info.config.eos_ids, permit);
-    return Submit(std::move(state));
+    return SubmitGeneration(std::move(request), std::move(sink), permit);
   }
 
   absl::StatusOr<RequestHandle> Decide(DecideRequest request, std::shared_ptr<DecideSink> sink) {
     SPADE_RETURN_IF_ERROR(Validate(request, Limits()));
     if (!request.label_sequences.empty()) {
       GenerateRequest scoring = ScoringRequest(request);
-      return Generate(std::move(scoring),
-                      std::make_shared<LabelScorer>(std::move(request), std::move(sink),
-                                                    &parts_->info.config, &metrics_));
+      auto scorer = std::make_shared<LabelScorer>(std::move(request), std::move(sink),
+                                                  &parts_->info.config, &metrics_);
+      return SubmitGeneration(std::move(scoring), std::move(scorer), TokenPermit{});
     }
     SPADE_ASSIGN_OR_RETURN(const ExitPermit permit, FindPermit(request, parts_->info));
     auto state = std::make_unique<RequestState>();
@@ -67,6 +63,16 @@ class Engine::Impl {
  private:
   RequestLimits Limits() const {
     return {parts_->info.config.vocab_size, parts_->info.max_context};
+  }
+
+  absl::StatusOr<RequestHandle> SubmitGeneration(GenerateRequest request,
+                                                 std::shared_ptr<GenerateSink> sink,
+                                                 TokenPermit permit) {
+    auto state = std::make_unique<RequestState>();
+    state->generation =
+        std::make_unique<Generation>(std::move(request), std::move(sink), parts_->tokenizer.get(),
+                                     parts_->info.config.eos_ids, permit);
+    return Submit(std::move(state));
   }
 
   absl::StatusOr<RequestHandle> Submit(std::unique_ptr<RequestState> state) {

@@ -94,6 +94,12 @@ absl::Status CheckCount(size_t num_labels, size_t most) {
   return Invalid(absl::StrCat("labels: 2 to ", most, " labels are needed"));
 }
 
+template <typename Value>
+bool HasRepeats(std::vector<Value> values) {
+  std::ranges::sort(values);
+  return std::ranges::adjacent_find(values) != values.end();
+}
+
 absl::Status CheckSequences(const DecideRequest& request, const RequestLimits& limits) {
   const auto& sequences = request.label_sequences;
   if (request.mode != ExitMode::kExact) {
@@ -109,22 +115,14 @@ absl::Status CheckSequences(const DecideRequest& request, const RequestLimits& l
     }
     SPADE_RETURN_IF_ERROR(CheckIds("labels", label, limits.vocab_size));
   }
-  std::vector<std::vector<TokenId>> sorted = sequences;
-  std::ranges::sort(sorted);
-  if (std::ranges::adjacent_find(sorted) != sorted.end()) {
-    return Invalid("labels: two labels are the same tokens");
-  }
+  if (HasRepeats(sequences)) return Invalid("labels: two labels are the same tokens");
   return absl::OkStatus();
 }
 
 absl::Status CheckTokens(const DecideRequest& request, const RequestLimits& limits) {
   SPADE_RETURN_IF_ERROR(CheckCount(request.labels.size(), kMaxLabels));
   SPADE_RETURN_IF_ERROR(CheckIds("labels", request.labels, limits.vocab_size));
-  std::vector<TokenId> sorted = request.labels;
-  std::sort(sorted.begin(), sorted.end());
-  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-    return Invalid("labels: two labels are the same token");
-  }
+  if (HasRepeats(request.labels)) return Invalid("labels: two labels are the same token");
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "server/infer/generation_model.h"
 #include "server/infer/input_tensors.h"
 #include "server/infer/model_catalog.h"
+#include "server/request_convert.h"
 
 namespace spade {
 namespace {
@@ -20,7 +21,6 @@ namespace {
 using ::inference::ModelInferRequest;
 using ::inference::ModelInferResponse;
 
-constexpr size_t kMaxIdBytes = 1024;
 constexpr int kMaxOutputs = 64;
 constexpr int64_t kMaxLogprobEntries = 1 << 18;
 
@@ -130,8 +130,8 @@ RequestContext& InferTask::context() {
 absl::StatusOr<InferTask> PrepareInference(const ServedModel& model,
                                            const ModelInferRequest& request, bool streaming,
                                            std::optional<Clock::time_point> deadline) {
-  if (request.id().size() > kMaxIdBytes) {
-    return FieldError("id", absl::StrCat("at most ", kMaxIdBytes, " bytes"));
+  if (request.id().size() > kMaxRequestIdBytes) {
+    return FieldError("id", absl::StrCat("at most ", kMaxRequestIdBytes, " bytes"));
   }
   SPADE_ASSIGN_OR_RETURN(const CatalogModel entry,
                          FindModel(model.name, request.model_name(), request.model_version()));
@@ -146,11 +146,11 @@ absl::StatusOr<InferTask> PrepareInference(const ServedModel& model,
 // Of a request that is yet to be checked, and may be held while its error waits to be read: no more
 // than a valid one has.
 InferResponses::InferResponses(const ModelInferRequest& request)
-    : model_name_(request.model_name().substr(0, kMaxIdBytes)),
-      id_(request.id().substr(0, kMaxIdBytes)) {
+    : model_name_(request.model_name().substr(0, kMaxRequestIdBytes)),
+      id_(request.id().substr(0, kMaxRequestIdBytes)) {
   const int count = std::min(request.outputs_size(), kMaxOutputs);
   for (int i = 0; i < count; ++i) {
-    requested_.push_back(request.outputs(i).name().substr(0, kMaxIdBytes));
+    requested_.push_back(request.outputs(i).name().substr(0, kMaxRequestIdBytes));
   }
 }
 

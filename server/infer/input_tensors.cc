@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,10 +50,11 @@ void AppendRaw(std::string_view raw, Json* values) {
 }
 
 absl::StatusOr<Json> RawNumbers(const std::string& name, ::inference::DataType datatype,
-                                std::string_view raw) {
+                                std::string_view raw, uint64_t count) {
   if (raw.size() % DatatypeBytes(datatype) != 0) {
     return FieldError(name, "raw contents are not whole elements");
   }
+  SPADE_RETURN_IF_ERROR(CheckCount(name, raw.size() / DatatypeBytes(datatype), count));
   Json values = Json::array();
   switch (datatype) {
     case ::inference::TYPE_BOOL:
@@ -132,13 +132,6 @@ uint64_t NumTyped(const InferTensorContents& contents) {
                 contents.fp32_contents_size(), contents.fp64_contents_size()}));
 }
 
-// Strings are read one by one, no more than `count` of them.
-uint64_t MostRawBytes(::inference::DataType datatype, uint64_t count) {
-  constexpr uint64_t kMostElementBytes = 8;
-  if (datatype == ::inference::TYPE_STRING) return std::numeric_limits<uint64_t>::max();
-  return count * kMostElementBytes;
-}
-
 absl::StatusOr<uint64_t> CountOf(const ModelInferRequest::InferInputTensor& input) {
   uint64_t count = 1;
   for (const int64_t size : input.shape()) {
@@ -166,20 +159,17 @@ absl::StatusOr<Json> Values(const ModelInferRequest::InferInputTensor& input,
   }
   SPADE_ASSIGN_OR_RETURN(const uint64_t count, CountOf(input));
   if (spec.single && count != 1) return FieldError(name, "shape: must hold one element");
-  // Before anything is made of them.
-  const uint64_t most = raw == nullptr ? NumTyped(input.contents()) : raw->size();
-  if (most > (raw == nullptr ? count : MostRawBytes(datatype, count))) {
-    return FieldError(name, absl::StrCat("has more contents than its shape of ", count));
-  }
   Json values;
   if (raw == nullptr) {
+    // Before anything is made of them; raw contents are read no further than the shape goes.
+    SPADE_RETURN_IF_ERROR(CheckCount(name, NumTyped(input.contents()), count));
     values = TypedValues(datatype, input.contents());
   } else if (input.has_contents()) {
     return FieldError(name, "contents must be empty where raw_input_contents are sent");
   } else if (datatype == ::inference::TYPE_STRING) {
     SPADE_ASSIGN_OR_RETURN(values, RawStrings(name, *raw, count));
   } else {
-    SPADE_ASSIGN_OR_RETURN(values, RawNumbers(name, datatype, *raw));
+    SPADE_ASSIGN_OR_RETURN(values, RawNumbers(name, datatype, *raw, count));
   }
   if (values.size() != count) {
     return FieldError(name, absl::StrCat("has ", values.size(), " elements, its shape ", count));
