@@ -2,22 +2,9 @@
 #include <algorithm>
 
 #include "engine/runtime/engine_loop.h"
+#include "engine/runtime/step_rows.h"
 
 namespace spade {
-namespace {
-
-bool LeftEarly(const StepItem& item) {
-  return item.generated == nullptr && item.request->decision->exit().has_value();
-}
-
-// The exit that gave the item's newest token in this step; null: none.
-const TokenExitTaken* TokenExitOf(const StepItem& item) {
-  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
-  return early != nullptr && early->taken() ? &*early->taken() : nullptr;
-}
-
-}  // namespace
-
 void EngineLoop::RunStep(const StepPlan& plan) {
   const Clock::time_point begin = Clock::now();
   drawn_tokens_ = 0;
@@ -89,7 +76,7 @@ void EngineLoop::DropPreempted(const StepPlan& plan) {
 void EngineLoop::Commit() {
   ran_.clear();
   for (const StepItem& item : items_) {
-    if (LeftEarly(item)) continue;
+    if (LeftAsDecision(item)) continue;
     if (item.generated != nullptr && item.generated->early() != nullptr) {
       CommitGenerated(item);
     } else {

@@ -9,15 +9,10 @@
 namespace spade {
 namespace {
 
-bool LeftAsDecision(const StepItem& item) {
-  return item.generated == nullptr && item.request->decision->exit().has_value();
-}
-
 // Whether the item's newest row leaves at this boundary.
 bool LeavesAt(const StepItem& item, int32_t boundary) {
-  if (item.generated == nullptr || item.generated->early() == nullptr) return false;
-  const std::optional<TokenExitTaken>& taken = item.generated->early()->taken();
-  return taken && taken->offer.boundary == boundary && !taken->is_shadowed;
+  const TokenExitTaken* const taken = TokenExitOf(item);
+  return taken != nullptr && taken->offer.boundary == boundary && !taken->is_shadowed;
 }
 
 // The exit (index) after `layer` layers that the item's decision probes; nullopt: none.

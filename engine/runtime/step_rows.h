@@ -15,6 +15,17 @@ struct ScoredRows {
 };
 ScoredRows RowsToScore(const StepItem& item);
 
+// The item is a decision that left at an exit.
+inline bool LeftAsDecision(const StepItem& item) {
+  return item.generated == nullptr && item.request->decision->exit().has_value();
+}
+
+// The exit that the item's newest generated row took in this step; null: none.
+inline const TokenExitTaken* TokenExitOf(const StepItem& item) {
+  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
+  return early != nullptr && early->taken() ? &*early->taken() : nullptr;
+}
+
 // The item's last rows whose outputs are needed.
 int32_t WantedRows(const StepItem& item);
 

@@ -64,6 +64,15 @@ int Collector::num_deltas() const {
   return num_deltas_;
 }
 
+Outcome WaitForAll(const std::vector<std::shared_ptr<Collector>>& sinks) {
+  Outcome outcome;
+  for (const auto& sink : sinks) {
+    EXPECT_TRUE(sink->Wait().ok());
+    outcome.push_back(sink->sequences());
+  }
+  return outcome;
+}
+
 void DecisionCollector::OnDecision(DecisionKind kind, const Decision& decision) {
   std::lock_guard lock(mutex_);
   EXPECT_FALSE(status_) << "an answer after OnDone";

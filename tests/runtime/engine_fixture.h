@@ -50,6 +50,10 @@ class Collector final : public GenerateSink {
   int num_deltas_ = 0;
 };
 
+using Outcome = std::vector<std::vector<SequenceResult>>;  // (requests, sequences)
+// Waits for all of them; each must be OK.
+Outcome WaitForAll(const std::vector<std::shared_ptr<Collector>>& sinks);
+
 class DecisionCollector final : public DecideSink {
  public:
   void OnDecision(DecisionKind kind, const Decision& decision) override;

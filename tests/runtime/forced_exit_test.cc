@@ -181,8 +181,6 @@ GenerateRequest RequestNumber(int i) {
   return request;
 }
 
-using Outcome = std::vector<std::vector<SequenceResult>>;  // (requests, sequences)
-
 const Outcome& Exact() {
   static const Outcome exact = [] {
     const TestEngine engine = MakeEngine(SmallOptions());
@@ -225,12 +223,8 @@ Outcome RunVerified(Engine& engine, int num_others) {
     sinks.push_back(std::make_shared<Collector>(request.num_sequences));
     EXPECT_TRUE(engine.Generate(std::move(request), sinks.back()).ok());
   }
-  Outcome outcome;
-  for (const auto& sink : sinks) {
-    EXPECT_TRUE(sink->Wait().ok());
-    outcome.push_back(sink->sequences());
-  }
-  for (const auto& sink : others) EXPECT_TRUE(sink->Wait().ok());
+  const Outcome outcome = WaitForAll(sinks);
+  WaitForAll(others);
   return outcome;
 }
 

@@ -24,8 +24,6 @@ GenerateRequest RequestNumber(int i) {
   return request;
 }
 
-using Outcome = std::vector<std::vector<SequenceResult>>;  // (requests, sequences)
-
 // All requests at once, among `num_others`.
 Outcome RunAll(Engine& engine, int num_others) {
   std::vector<std::shared_ptr<Collector>> others;
@@ -42,12 +40,8 @@ Outcome RunAll(Engine& engine, int num_others) {
     EXPECT_TRUE(engine.Generate(std::move(request), sinks.back()).ok());
   }
   for (int i = num_others / 2; i < num_others; ++i) add_other(i);
-  Outcome outcome;
-  for (const auto& sink : sinks) {
-    EXPECT_TRUE(sink->Wait().ok());
-    outcome.push_back(sink->sequences());
-  }
-  for (const auto& sink : others) EXPECT_TRUE(sink->Wait().ok());
+  const Outcome outcome = WaitForAll(sinks);
+  WaitForAll(others);
   return outcome;
 }
 

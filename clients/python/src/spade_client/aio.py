@@ -3,25 +3,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from . import messages
-from .errors import from_rpc
+from .errors import rpc_errors
 from .types import Answer, Completion, Decision, Delta, Prompt, Question
 from .v1 import inference_pb2 as pb
 from .v1 import inference_pb2_grpc as stubs
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        raise from_rpc(error) from None
 
 
 async def _numbered(
@@ -69,7 +60,7 @@ class AsyncClient:
         request = messages.generate_request(prompt, **options)
         call = self._stub.Generate(request, timeout=timeout or self._timeout)
         try:
-            with _errors():
+            with rpc_errors():
                 async for response in call:
                     yield messages.delta(response)
         finally:
@@ -92,7 +83,7 @@ class AsyncClient:
         **options: Any,
     ) -> Decision:
         request = messages.decide_request(prompt, labels, **options)
-        with _errors():
+        with rpc_errors():
             async for response in self._stub.Decide(request, timeout=timeout or self._timeout):
                 made = messages.decision(response)
                 if made.final:
@@ -127,7 +118,7 @@ class AsyncClient:
         call = self._stub.DecideStream(requests(), timeout=timeout or self._timeout)
         answered = 0
         try:
-            with _errors():
+            with rpc_errors():
                 async for response in call:
                     answer = messages.answer(response)
                     if answer is None:
@@ -144,21 +135,21 @@ class AsyncClient:
 
     async def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         request = pb.TokenizeRequest(text=text, add_special_tokens=add_special_tokens)
-        with _errors():
+        with rpc_errors():
             return list((await self._stub.Tokenize(request, timeout=self._timeout)).token_ids)
 
     async def detokenize(self, token_ids: Sequence[int], *,
                          skip_special_tokens: bool = True) -> str:
         request = pb.DetokenizeRequest(token_ids=token_ids,
                                        skip_special_tokens=skip_special_tokens)
-        with _errors():
+        with rpc_errors():
             return (await self._stub.Detokenize(request, timeout=self._timeout)).text
 
     async def model(self) -> pb.GetModelResponse:
-        with _errors():
+        with rpc_errors():
             return await self._stub.GetModel(pb.GetModelRequest(), timeout=self._timeout)
 
     async def info(self) -> pb.GetServerInfoResponse:
-        with _errors():
+        with rpc_errors():
             return await self._stub.GetServerInfo(pb.GetServerInfoRequest(),
                                                   timeout=self._timeout)

@@ -3,24 +3,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
 from . import messages
-from .errors import from_rpc
+from .errors import rpc_errors
 from .types import Answer, Completion, Decision, Delta, Prompt, Question
 from .v1 import inference_pb2 as pb
 from .v1 import inference_pb2_grpc as stubs
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_rpc(error) from None
 
 
 class Client:
@@ -63,7 +54,7 @@ class Client:
 
     def _deltas(self, call: Any) -> Iterator[Delta]:
         try:
-            with _errors():
+            with rpc_errors():
                 for response in call:
                     yield messages.delta(response)
         finally:
@@ -88,7 +79,7 @@ class Client:
         """Chooses one of the labels; `options` are those of messages.decide_request. Mode
         "verified" hands its early answer to `preview`."""
         request = messages.decide_request(prompt, labels, **options)
-        with _errors():
+        with rpc_errors():
             for response in self._stub.Decide(request, timeout=timeout or self._timeout):
                 made = messages.decision(response)
                 if made.final:
@@ -117,7 +108,7 @@ class Client:
         call = self._stub.DecideStream(feed, timeout=timeout or self._timeout)
         answered = 0
         try:
-            with _errors():
+            with rpc_errors():
                 for response in call:
                     answer = messages.answer(response)
                     if answer is None:
@@ -135,23 +126,23 @@ class Client:
 
     def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         request = pb.TokenizeRequest(text=text, add_special_tokens=add_special_tokens)
-        with _errors():
+        with rpc_errors():
             return list(self._stub.Tokenize(request, timeout=self._timeout).token_ids)
 
     def detokenize(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         request = pb.DetokenizeRequest(token_ids=token_ids,
                                        skip_special_tokens=skip_special_tokens)
-        with _errors():
+        with rpc_errors():
             return self._stub.Detokenize(request, timeout=self._timeout).text
 
     def model(self) -> pb.GetModelResponse:
         """The served model, with its labels and certified bounds."""
-        with _errors():
+        with rpc_errors():
             return self._stub.GetModel(pb.GetModelRequest(), timeout=self._timeout)
 
     def info(self) -> pb.GetServerInfoResponse:
         """The server: version, device, load."""
-        with _errors():
+        with rpc_errors():
             return self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout)
 
 

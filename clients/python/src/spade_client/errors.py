@@ -1,6 +1,8 @@
 """gRPC's status codes as exceptions."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -68,6 +70,15 @@ def from_number(code: int, message: str) -> SpadeError:
 
 def from_rpc(error: grpc.RpcError) -> SpadeError:
     return make_error(error.code(), error.details() or "", _retry_after(error))
+
+
+@contextmanager
+def rpc_errors() -> Iterator[None]:
+    """Failures of gRPC inside become ours."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None
 
 
 def _retry_after(error: grpc.RpcError) -> float | None:
