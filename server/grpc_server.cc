@@ -10,29 +10,15 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "engine/base/mapped_file.h"
 #include "engine/base/status_macros.h"
+#include "server/auth/guarded_credentials.h"
+#include "server/auth/tls_certificates.h"
 
 namespace spade {
 namespace {
 
-constexpr size_t kMaxPemBytes = 1u << 20;
 // For sending what the engine has finished, after the drain timeout.
 constexpr std::chrono::milliseconds kFlushTime{2000};
-
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& tls) {
-  if (tls.certificate_file.empty()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  SPADE_ASSIGN_OR_RETURN(pair.private_key, ReadTextFile(tls.key_file, kMaxPemBytes));
-  SPADE_ASSIGN_OR_RETURN(pair.cert_chain, ReadTextFile(tls.certificate_file, kMaxPemBytes));
-  grpc::SslServerCredentialsOptions options;
-  options.pem_key_cert_pairs.push_back(std::move(pair));
-  if (!tls.client_ca_file.empty()) {
-    SPADE_ASSIGN_OR_RETURN(options.pem_root_certs, ReadTextFile(tls.client_ca_file, kMaxPemBytes));
-    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
-  }
-  return grpc::SslServerCredentials(options);
-}
 
 // Gateways ping idle connections every 10 to 30 s; gRPC's defaults would answer with GOAWAY.
 void AllowKeepalivePings(grpc::ServerBuilder& builder) {
@@ -64,12 +50,13 @@ GrpcServer::GrpcServer(ListenOptions options, const ServerIdentity& identity,
       logger_(std::move(logger)),
       registry_(registry),
       metrics_(registry),
+      auth_(std::make_shared<Authenticator>(options_.token_file, registry, logger_)),
       service_(Context(), identity),
       open_inference_(Context(), identity.version),
       vllm_engine_(Context(), identity) {}
 
 ServiceContext GrpcServer::Context() {
-  return ServiceContext{&state_, &metrics_, &writes_, &random_, logger_};
+  return ServiceContext{&state_, &metrics_, &writes_, &random_, logger_, auth_.get()};
 }
 
 GrpcServer::~GrpcServer() {
@@ -79,8 +66,26 @@ GrpcServer::~GrpcServer() {
   Shutdown();
 }
 
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> GrpcServer::MakeCredentials() {
+  std::shared_ptr<TlsCertificates> certificates;
+  if (!options_.tls.certificate_file.empty()) {
+    certificates = std::make_shared<TlsCertificates>(options_.tls, registry_, logger_);
+    SPADE_RETURN_IF_ERROR(certificates->Load());
+  }
+  SPADE_RETURN_IF_ERROR(auth_->Load());
+  if (certificates == nullptr && !auth_->required()) return grpc::InsecureServerCredentials();
+  if (certificates == nullptr) {
+    logger_->warn("tokens without TLS: whoever is on the way can read them");
+  }
+  reloads_ = std::make_unique<Repeater>(options_.reload_interval, [this, certificates] {
+    if (certificates != nullptr) certificates->Reload();
+    auth_->Reload();
+  });
+  return GuardedCredentials(auth_, certificates);
+}
+
 absl::Status GrpcServer::Start() {
-  SPADE_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options_.tls));
+  SPADE_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials());
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -94,7 +99,7 @@ absl::Status GrpcServer::Start() {
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError("cannot listen on " + options_.address +
-                                  ": the address is in use or wrong, or a TLS file is broken");
+                                  ": the address is in use or wrong");
   }
   health_ = std::make_unique<HealthMonitor>(server_->GetHealthCheckService(), &state_, registry_,
                                             options_.liveness_timeout, logger_);

@@ -8,6 +8,8 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "server/auth/authenticator.h"
+#include "server/auth/watched_files.h"
 #include "server/health_monitor.h"
 #include "server/infer/open_inference_service.h"
 #include "server/inference_engine.h"
@@ -28,7 +30,7 @@ class GrpcServer {
   ~GrpcServer();  // drains with no grace what Drain has not
 
   // Listens. UNAVAILABLE: the address is in use or cannot be bound; NOT_FOUND or INVALID_ARGUMENT:
-  // a TLS file.
+  // a TLS file or the token file, which are watched from then on.
   absl::Status Start();
   int port() const { return port_; }
 
@@ -41,6 +43,7 @@ class GrpcServer {
 
  private:
   ServiceContext Context();
+  absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials();
   void Shutdown();
 
   const ListenOptions options_;
@@ -48,6 +51,7 @@ class GrpcServer {
   prometheus::Registry* const registry_;
   RandomSource random_;
   RpcMetrics metrics_;
+  const std::shared_ptr<Authenticator> auth_;
   // Destroyed in the reverse order: gRPC's server, then the engine, which may still hold streams,
   // then what streams use.
   ServingState state_;
@@ -59,6 +63,7 @@ class GrpcServer {
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<HealthMonitor> health_;
+  std::unique_ptr<Repeater> reloads_;  // null: nothing can change
 };
 
 }  // namespace spade

@@ -29,10 +29,9 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   static Stream* Start(std::shared_ptr<Stream> stream) {
     RequestStream& base = *stream;
     base.self_ = stream;
-    if (const auto accepted = base.service_.state->Accept(); !accepted.ok()) {
-      base.outcome_ = accepted.status();
-      base.reads_done_ = true;
-    }
+    base.outcome_ = base.call_->admitted();
+    if (base.outcome_.ok()) base.outcome_ = base.service_.state->Accept().status();
+    if (!base.outcome_.ok()) base.reads_done_ = true;
     base.service_.state->WatchDraining(stream);
     base.Advance();
     return stream.get();
@@ -51,10 +50,15 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
 
   RequestStream(const ServiceContext& service, RpcMethod method,
                 grpc::CallbackServerContext* context)
-      : service_(service), deadline_(DeadlineOf(*context)), call_(std::in_place, service, method) {}
+      : service_(service),
+        deadline_(DeadlineOf(*context)),
+        call_(std::in_place, service, method, *context) {}
 
   const ServiceContext& service() const { return service_; }
   const std::optional<Clock::time_point>& deadline() const { return deadline_; }
+
+  // While a request is handled.
+  const Caller& caller() const { return call_->caller(); }
 
   // Takes on the request that was just read: opens a lane for it, whatever becomes of it. One at a
   // time.
@@ -62,8 +66,17 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
 
   Key Open(Lane lane) {
     std::lock_guard lock(mutex_);
-    lanes_.emplace(next_key_, Entry{std::move(lane), std::nullopt, false, false});
+    lanes_.emplace(next_key_, Entry{std::move(lane), Admission(), std::nullopt, false, false});
     return next_key_++;
+  }
+
+  // Counts the lane's request at its tenant's limits, until all of it is answered.
+  absl::Status Admit(Key key) {
+    auto admission = call_->Admit();
+    if (!admission.ok()) return admission.status();
+    std::lock_guard lock(mutex_);
+    lanes_.at(key).admission = *std::move(admission);
+    return absl::OkStatus();
   }
 
   // Ties the lane to the engine's request, so that the end of the call cancels it.
@@ -101,6 +114,7 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   enum class Action { kNone, kWrite, kFinish };
   struct Entry {
     Lane lane;
+    Admission admission;
     std::optional<InferenceEngine::RequestHandle> handle;  // none yet while the engine is asked
     bool closed;
     bool ready;  // has a turn in ready_

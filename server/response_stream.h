@@ -29,9 +29,9 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
                                                    const Request& request) {
     ResponseStream& base = *stream;
     base.self_ = stream;
-    if (const absl::Status status = Stream::Submit(stream, request); !status.ok()) {
-      base.Complete(status);
-    }
+    absl::Status status = base.call_->admitted();
+    if (status.ok()) status = Stream::Submit(stream, request);
+    if (!status.ok()) base.Complete(status);
     return stream.get();
   }
 
@@ -49,11 +49,14 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
       : service_(service),
         context_(context),
         deadline_(DeadlineOf(*context)),
-        call_(std::in_place, service, method),
+        call_(std::in_place, service, method, *context),
         buffer_(std::move(buffer)) {}
 
   const ServiceContext& service() const { return service_; }
   const std::optional<Clock::time_point>& deadline() const { return deadline_; }
+
+  // While the request is submitted.
+  const Caller& caller() const { return call_->caller(); }
 
   void SetRequestId(const std::string& id) {
     context_->AddInitialMetadata("x-request-id", id);

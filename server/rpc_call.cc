@@ -10,12 +10,36 @@ std::chrono::milliseconds RetryDelay(RandomSource* random) {
   return std::chrono::milliseconds(500 + random->Next() % 1000);
 }
 
+// Calls that are one request for work. What only asks, or ends work, is at no limit.
+bool IsOneRequest(RpcMethod method) {
+  switch (method) {
+    case RpcMethod::kGenerate:
+    case RpcMethod::kDecide:
+    case RpcMethod::kTokenize:
+    case RpcMethod::kDetokenize:
+    case RpcMethod::kModelInfer:
+    case RpcMethod::kVllmGenerate:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
-RpcCall::RpcCall(const ServiceContext& service, RpcMethod method)
+RpcCall::RpcCall(const ServiceContext& service, RpcMethod method,
+                 const grpc::CallbackServerContext& context)
     : service_(service), method_(method) {
   service_.state->CallStarted();
   service_.metrics->Started(method_);
+  auto caller = service_.auth->Identify(context.client_metadata());
+  admitted_ = caller.status();
+  if (!caller.ok()) return;  // its token was taken away since the guard saw it
+  caller_ = *std::move(caller);
+  if (!IsOneRequest(method_)) return;
+  auto admission = Admit();
+  admitted_ = admission.status();
+  if (admission.ok()) admission_ = *std::move(admission);
 }
 
 RpcCall::~RpcCall() {

@@ -8,9 +8,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "engine/runtime/request.h"
+#include "server/auth/authenticator.h"
 #include "server/random_source.h"
 #include "server/rpc_metrics.h"
 #include "server/serving_state.h"
@@ -25,15 +27,24 @@ struct ServiceContext {
   WriteExecutor* writes;
   RandomSource* random;
   std::shared_ptr<spdlog::logger> logger;
+  const Authenticator* auth;
 };
 
-// One RPC as the metrics, the log and the drain see it: from construction to destruction.
+// One RPC as the metrics, the log, the drain and its tenant's limits see it: from construction to
+// destruction.
 class RpcCall {
  public:
-  RpcCall(const ServiceContext& service, RpcMethod method);
+  RpcCall(const ServiceContext& service, RpcMethod method,
+          const grpc::CallbackServerContext& context);
   ~RpcCall();
   RpcCall(const RpcCall&) = delete;
   RpcCall& operator=(const RpcCall&) = delete;
+
+  const Caller& caller() const { return caller_; }
+  // Whether it may go on: UNAUTHENTICATED, or RESOURCE_EXHAUSTED at a limit of its tenant. A call
+  // of many requests is at no limit itself; Admit is for each of them.
+  const absl::Status& admitted() const { return admitted_; }
+  absl::StatusOr<Admission> Admit() const { return service_.auth->Admit(caller_); }
 
   void set_request_id(std::string id) { request_id_ = std::move(id); }
   // The status to send; remembered for the metrics.
@@ -43,19 +54,28 @@ class RpcCall {
   const ServiceContext& service_;
   const RpcMethod method_;
   const Clock::time_point start_ = Clock::now();
+  Caller caller_;
+  Admission admission_;
+  absl::Status admitted_;
   std::string request_id_;
   absl::Status status_ = absl::CancelledError();  // if the client goes before an answer
 };
 
-// Answers a unary call with what `answer()` -> absl::Status says, in place: for calls that never
-// wait.
+// Answers a unary call with what `answer()`, or `answer(caller)`, -> absl::Status says, in place:
+// for calls that never wait.
 template <typename Answer>
 grpc::ServerUnaryReactor* AnswerInPlace(const ServiceContext& service,
                                         grpc::CallbackServerContext* context, RpcMethod method,
                                         Answer answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  RpcCall call(service, method);
-  reactor->Finish(call.End(answer()));
+  RpcCall call(service, method, *context);
+  if (!call.admitted().ok()) {
+    reactor->Finish(call.End(call.admitted()));
+  } else if constexpr (std::is_invocable_v<Answer, const Caller&>) {
+    reactor->Finish(call.End(answer(call.caller())));
+  } else {
+    reactor->Finish(call.End(answer()));
+  }
   return reactor;
 }
 

@@ -179,6 +179,11 @@ void AddTlsAndLogFlags(CLI::App& app, Flags& flags) {
                  "PEM authority that must have signed the clients' certificates")
       ->check(CLI::ExistingFile)
       ->group("TLS");
+  app.add_option("--token-file", flags.options.listen.token_file,
+                 "Bearer tokens that clients must send, one a line: NAME SHA256 "
+                 "[max-in-flight=N] [requests-per-second=R]; spade-client make-token writes them")
+      ->check(CLI::ExistingFile)
+      ->group("Tokens");
   app.add_option("--log-format", flags.log_format, "text, or json: one object a line")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str()

@@ -17,6 +17,9 @@ struct TlsOptions {
 struct ListenOptions {
   std::string address = "0.0.0.0:50051";  // host:port or unix:path; port 0: any free one
   TlsOptions tls = {};
+  std::string token_file = {};  // bearer tokens; empty: everybody is let in
+  // How often certificates and tokens are looked at for changes.
+  std::chrono::milliseconds reload_interval{1000};
   int32_t max_message_bytes = 4 << 20;
   std::chrono::milliseconds max_connection_age{0};  // 0: no limit
   std::chrono::milliseconds drain_timeout{30'000};

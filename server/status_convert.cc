@@ -1,7 +1,10 @@
 #include "server/status_convert.h"
 
+#include <optional>
 #include <string>
 
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "spade/v1/error_details.pb.h"
 
 namespace spade {
@@ -9,6 +12,18 @@ namespace {
 
 // Trailers share HTTP/2's header limit (8 KiB by default), and messages are percent-encoded.
 constexpr size_t kMaxMessageBytes = 1024;
+
+// The delay in milliseconds, as text.
+constexpr char kRetryDelay[] = "spade/retry-delay";
+
+std::optional<std::chrono::milliseconds> RetryDelayOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kRetryDelay);
+  int64_t milliseconds = 0;
+  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &milliseconds)) {
+    return std::nullopt;
+  }
+  return std::chrono::milliseconds(milliseconds);
+}
 
 std::string RetryDetails(const std::string& message, std::chrono::milliseconds delay) {
   v1::RetryInfo retry;
@@ -25,6 +40,11 @@ std::string RetryDetails(const std::string& message, std::chrono::milliseconds d
 
 }  // namespace
 
+absl::Status WithRetryDelay(absl::Status status, std::chrono::milliseconds delay) {
+  status.SetPayload(kRetryDelay, absl::Cord(std::to_string(delay.count())));
+  return status;
+}
+
 // Cuts at a character's border: clients decode the message as UTF-8.
 std::string TruncatedMessage(std::string_view message) {
   if (message.size() <= kMaxMessageBytes) return std::string(message);
@@ -38,7 +58,8 @@ grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::milliseconds 
   const std::string message = TruncatedMessage({status.message().data(), status.message().size()});
   const auto code = static_cast<grpc::StatusCode>(status.raw_code());
   if (code != grpc::StatusCode::RESOURCE_EXHAUSTED) return grpc::Status(code, message);
-  return grpc::Status(code, message, RetryDetails(message, retry_delay));
+  return grpc::Status(code, message,
+                      RetryDetails(message, RetryDelayOf(status).value_or(retry_delay)));
 }
 
 }  // namespace spade

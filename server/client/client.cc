@@ -12,6 +12,7 @@
 #include <ostream>
 
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "server/client/make_token.h"
 #include "server/client/print.h"
 #include "spade/v1/error_details.pb.h"
 #include "spade/v1/inference.grpc.pb.h"
@@ -35,6 +36,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxConnectMs);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (!options.tls_name.empty()) arguments.SetSslTargetNameOverride(options.tls_name);
   if (options.tls) {
     grpc::SslCredentialsOptions tls;
     if (!options.tls_ca_file.empty()) tls.pem_root_certs = ReadFile(options.tls_ca_file);
@@ -56,6 +58,7 @@ class Session {
         err_(err),
         channel_(MakeChannel(options)),
         stub_(v1::InferenceService::NewStub(channel_)) {
+    AddToken(context_);
     if (options.deadline_s > 0) {
       context_.set_deadline(
           std::chrono::system_clock::now() +
@@ -122,6 +125,7 @@ class Session {
     grpc::Status status = stub_->GetModel(&context_, {}, &model);
     grpc::ClientContext second;
     second.set_deadline(context_.deadline());
+    AddToken(second);
     if (status.ok()) status = stub_->GetServerInfo(&second, {}, &server);
     if (!status.ok()) return Finish(status);
     if (options_.json) {
@@ -150,6 +154,10 @@ class Session {
   }
 
  private:
+  void AddToken(grpc::ClientContext& context) {
+    if (!options_.token.empty()) context.AddMetadata("authorization", "Bearer " + options_.token);
+  }
+
   void PrintJson(const google::protobuf::Message& message) {
     google::protobuf::util::JsonPrintOptions options;
     options.preserve_proto_field_names = true;
@@ -177,6 +185,12 @@ class Session {
 }  // namespace
 
 int RunClient(const ClientOptions& options, std::ostream& out, std::ostream& err) {
+  if (options.command == Command::kMakeToken) {
+    const std::string token = MakeToken();
+    out << TokenFileLine(options.tenant, token) << std::endl;
+    err << token << std::endl;
+    return kDone;
+  }
   Session session(options, out, err);
   switch (options.command) {
     case Command::kGenerate:
@@ -191,6 +205,8 @@ int RunClient(const ClientOptions& options, std::ostream& out, std::ostream& err
       return session.Info();
     case Command::kHealth:
       return session.Health();
+    case Command::kMakeToken:
+      break;
   }
   return kCallFailed;
 }

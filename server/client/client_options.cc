@@ -1,12 +1,14 @@
 #include "server/client/client_options.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <map>
 #include <sstream>
 
+#include "server/auth/tenant_name.h"
 #include "server/version.h"
 
 namespace spade {
@@ -19,6 +21,7 @@ struct Flags {
   ClientOptions options;
   std::string prompt;
   std::string prompt_file;
+  std::string token_file;
   std::vector<uint32_t> token_ids;
   bool no_special_tokens = false;
   std::string cache_salt;
@@ -150,7 +153,25 @@ void AddSmallCommands(CLI::App& app, Flags& flags) {
       ->capture_default_str();
 }
 
-void AddConnectionFlags(CLI::App& app, ClientOptions& options) {
+void AddMakeToken(CLI::App& app, Flags& flags) {
+  CLI::App* make = app.add_subcommand(
+      "make-token", "A new token, to stderr, and its line of a server's --token-file, to stdout");
+  make->callback([&flags] { flags.options.command = Command::kMakeToken; });
+  make->add_option("tenant", flags.options.tenant, "Whose it is")
+      ->required()
+      ->check(CLI::Validator(
+          [](const std::string& name) {
+            return IsTenantName(name) ? "" : "letters, digits, '-', '_' and '.', at most 64";
+          },
+          "NAME", "name"));
+}
+
+void AddConnectionFlags(CLI::App& app, Flags& flags) {
+  ClientOptions& options = flags.options;
+  app.add_option("--token-file", flags.token_file,
+                 "File with the bearer token to send (default: the variable SPADE_TOKEN)")
+      ->check(CLI::ExistingFile)
+      ->group("Connection");
   app.add_option("--target", options.target, "host:port of the server")
       ->envname("SPADE_TARGET")
       ->capture_default_str()
@@ -164,6 +185,9 @@ void AddConnectionFlags(CLI::App& app, ClientOptions& options) {
       ->group("Connection");
   app.add_option("--tls-key", options.tls_key_file, "PEM client key")
       ->check(CLI::ExistingFile)
+      ->group("Connection");
+  app.add_option("--tls-name", options.tls_name,
+                 "Name that the server's certificate must have (default: the target's host)")
       ->group("Connection");
   app.add_option("--deadline", options.deadline_s, "Seconds for the call; 0: none")
       ->check(CLI::Range(0.0, 1e6))
@@ -207,6 +231,16 @@ void SetLabels(const Flags& flags, v1::DecideRequest& request) {
   for (const std::string& label : flags.label_list) request.add_labels(label);
 }
 
+// Not a flag's value: every user of the machine can see those.
+std::string Token(const std::string& file) {
+  const char* variable = std::getenv("SPADE_TOKEN");
+  if (file.empty()) return variable == nullptr ? "" : variable;
+  std::ifstream in(file, std::ios::binary);
+  std::string token;
+  in >> token;
+  return token;
+}
+
 // An empty string: all is well.
 std::string Resolve(Flags& flags) {
   ClientOptions& options = flags.options;
@@ -215,6 +249,8 @@ std::string Resolve(Flags& flags) {
   }
   options.tls =
       options.tls || !options.tls_ca_file.empty() || !options.tls_certificate_file.empty();
+  options.token = Token(flags.token_file);
+  if (!flags.token_file.empty() && options.token.empty()) return "no token in " + flags.token_file;
   std::string prompt;
   if (flags.token_ids.empty() && options.command <= Command::kTokenize) {
     auto text = PromptText(flags);
@@ -241,6 +277,7 @@ std::string Resolve(Flags& flags) {
       break;
     case Command::kInfo:
     case Command::kHealth:
+    case Command::kMakeToken:
       break;
   }
   return "";
@@ -257,10 +294,11 @@ ParsedClientOptions ParseClientOptions(int argc, const char* const* argv) {
   app.set_version_flag("--version", std::string("spade-client ") + kVersion);
   app.require_subcommand(1);
   app.fallthrough();
-  AddConnectionFlags(app, flags.options);
+  AddConnectionFlags(app, flags);
   AddGenerate(app, flags);
   AddDecide(app, flags);
   AddSmallCommands(app, flags);
+  AddMakeToken(app, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

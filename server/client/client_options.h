@@ -9,7 +9,7 @@
 
 namespace spade {
 
-enum class Command { kGenerate, kDecide, kTokenize, kDetokenize, kInfo, kHealth };
+enum class Command { kGenerate, kDecide, kTokenize, kDetokenize, kInfo, kHealth, kMakeToken };
 
 struct ClientOptions {
   Command command = Command::kGenerate;
@@ -18,6 +18,9 @@ struct ClientOptions {
   std::string tls_ca_file;           // empty: the system's
   std::string tls_certificate_file;  // empty: none
   std::string tls_key_file;
+  std::string tls_name;   // what the server's certificate must name; empty: the target's host
+  std::string token;      // sent as a bearer token; empty: none
+  std::string tenant;     // kMakeToken: whose token
   double deadline_s = 0;  // 0: none
   bool json = false;      // messages as JSON, one a line
   bool stats = false;     // usage and timings on stderr

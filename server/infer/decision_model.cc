@@ -43,6 +43,7 @@ absl::StatusOr<v1::DecideRequest> PlanDecision(Arguments arguments) {
   SPADE_ASSIGN_OR_RETURN(const v1::Mode mode, TakeMode(arguments));
   request.set_mode(mode);
   request.set_max_mismatch(arguments.Real("max_mismatch").value_or(0));
+  request.set_cache_salt(arguments.Text("cache_salt").value_or(""));
   for (const double prior : arguments.Reals("label_priors")) {
     request.add_label_priors(static_cast<float>(prior));
   }

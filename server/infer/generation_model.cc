@@ -121,6 +121,7 @@ absl::StatusOr<GenerationPlan> PlanGeneration(Arguments arguments) {
   SPADE_ASSIGN_OR_RETURN(const v1::Mode mode, TakeMode(arguments));
   request.set_mode(mode);
   request.set_max_mismatch(arguments.Real("max_mismatch").value_or(0));
+  request.set_cache_salt(arguments.Text("cache_salt").value_or(""));
   PlanSampling(arguments, request.mutable_sampling());
   PlanStopping(arguments, request.mutable_stopping());
   if (const auto value = arguments.Bool("skip_special_tokens")) {

@@ -30,7 +30,7 @@ InferReactor::InferReactor(const ServiceContext& service, grpc::CallbackServerCo
     : service_(service),
       deadline_(DeadlineOf(*context)),
       response_(response),
-      call_(std::in_place, service, RpcMethod::kModelInfer),
+      call_(std::in_place, service, RpcMethod::kModelInfer, *context),
       responses_(request) {}
 
 InferReactor* InferReactor::Start(const ServiceContext& service,
@@ -39,7 +39,9 @@ InferReactor* InferReactor::Start(const ServiceContext& service,
                                   ::inference::ModelInferResponse* response) {
   std::shared_ptr<InferReactor> call(new InferReactor(service, context, request, response));
   call->self_ = call;
-  if (const absl::Status status = call->Submit(request); !status.ok()) call->Complete(status);
+  absl::Status status = call->call_->admitted();
+  if (status.ok()) status = call->Submit(request);
+  if (!status.ok()) call->Complete(status);
   return call.get();
 }
 
@@ -47,6 +49,7 @@ absl::Status InferReactor::Submit(const ::inference::ModelInferRequest& request)
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Accept());
   SPADE_ASSIGN_OR_RETURN(InferTask task,
                          PrepareInference(*model, request, /*streaming=*/false, deadline_));
+  call_->caller().ScopeCache(task.context());
   call_->set_request_id(task.context().id);
   responses_.SetOutput(std::move(task.output));
   SPADE_ASSIGN_OR_RETURN(

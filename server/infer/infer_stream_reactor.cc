@@ -55,9 +55,11 @@ void InferStreamReactor::Handle(const ::inference::ModelInferRequest& request) {
 }
 
 absl::Status InferStreamReactor::Submit(const ::inference::ModelInferRequest& request, Key key) {
+  SPADE_RETURN_IF_ERROR(Admit(key));
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service().state->Accept());
   SPADE_ASSIGN_OR_RETURN(InferTask task,
                          PrepareInference(*model, request, /*streaming=*/true, deadline()));
+  caller().ScopeCache(task.context());
   Update(key, [&](InferLane& lane) { lane.responses().SetOutput(std::move(task.output)); });
   SPADE_ASSIGN_OR_RETURN(const InferenceEngine::RequestHandle handle,
                          SubmitInference(model->engine, std::move(task.request),

@@ -72,13 +72,16 @@ grpc::ServerUnaryReactor* VllmEngineService::HealthCheck(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* VllmEngineService::Abort(grpc::CallbackServerContext* context,
                                                    const api::AbortRequest* request,
                                                    api::AbortResponse*) {
-  return AnswerInPlace(service_, context, RpcMethod::kVllmAbort, [&]() -> absl::Status {
-    constexpr uint64_t kMostIds = 4096;
-    SPADE_RETURN_IF_ERROR(
-        CheckCount("request_ids", static_cast<uint64_t>(request->request_ids_size()), kMostIds));
-    registry_.Abort(request->request_ids());
-    return absl::OkStatus();
-  });
+  return AnswerInPlace(
+      service_, context, RpcMethod::kVllmAbort, [&](const Caller& caller) -> absl::Status {
+        constexpr uint64_t kMostIds = 4096;
+        SPADE_RETURN_IF_ERROR(CheckCount(
+            "request_ids", static_cast<uint64_t>(request->request_ids_size()), kMostIds));
+        std::vector<std::string> ids;
+        for (const std::string& id : request->request_ids()) ids.push_back(caller.Scoped(id));
+        registry_.Abort(ids);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* VllmEngineService::GetModelInfo(grpc::CallbackServerContext* context,
@@ -146,8 +149,8 @@ grpc::ServerUnaryReactor* VllmEngineService::GetLoads(grpc::CallbackServerContex
 }
 
 grpc::ServerWriteReactor<::smg::grpc::common::GetTokenizerChunk>* VllmEngineService::GetTokenizer(
-    grpc::CallbackServerContext*, const ::smg::grpc::common::GetTokenizerRequest*) {
-  return new TokenizerReactor(service_, tokenizer_.Get());
+    grpc::CallbackServerContext* context, const ::smg::grpc::common::GetTokenizerRequest*) {
+  return new TokenizerReactor(service_, *context, tokenizer_.Get());
 }
 
 }  // namespace spade

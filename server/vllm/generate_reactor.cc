@@ -33,6 +33,7 @@ absl::Status VllmGenerateReactor::Submit(const std::shared_ptr<VllmGenerateReact
   SPADE_ASSIGN_OR_RETURN(GenerateRequest converted,
                          ConvertVllmRequest(request, model->converter, info.max_context));
   converted.context.deadline = stream->deadline();
+  stream->caller().ScopeCache(converted.context);
   stream->SetRequestId(converted.context.id);
   stream->ConfigureBuffer([&](VllmGenerateBuffer& buffer) {
     buffer.SetRequest(converted,
@@ -43,8 +44,8 @@ absl::Status VllmGenerateReactor::Submit(const std::shared_ptr<VllmGenerateReact
       model->engine->Generate(std::move(converted), std::make_shared<Sink>(stream)));
   stream->Bind(model->engine, handle);
   if (!request.request_id().empty()) {
-    stream->registered_id_ = request.request_id();
-    stream->registry_->Add(request.request_id(), stream);
+    stream->registered_id_ = stream->caller().Scoped(request.request_id());
+    stream->registry_->Add(stream->registered_id_, stream);
   }
   return absl::OkStatus();
 }

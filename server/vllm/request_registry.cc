@@ -20,7 +20,7 @@ void RequestRegistry::Remove(const std::string& id, const Abortable* request) {
   }
 }
 
-void RequestRegistry::Abort(const google::protobuf::RepeatedPtrField<std::string>& ids) {
+void RequestRegistry::Abort(const std::vector<std::string>& ids) {
   std::set<std::shared_ptr<Abortable>> requests;  // let go outside the lock: they Remove
   {
     std::lock_guard lock(mutex_);

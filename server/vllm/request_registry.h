@@ -1,11 +1,10 @@
 #pragma once
 
-#include <google/protobuf/repeated_ptr_field.h>
-
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace spade {
 
@@ -16,13 +15,14 @@ class Abortable {
   virtual void Abort() = 0;
 };
 
-// Running requests by their clients' ids, which need not be unique. Thread-safe.
+// Running requests by their clients' ids, made the callers' own (Caller::Scoped); they need not be
+// unique. Thread-safe.
 class RequestRegistry {
  public:
   void Add(const std::string& id, const std::shared_ptr<Abortable>& request);
   void Remove(const std::string& id, const Abortable* request);
   // Unknown ids are no error: the request may just have ended.
-  void Abort(const google::protobuf::RepeatedPtrField<std::string>& ids);
+  void Abort(const std::vector<std::string>& ids);
 
  private:
   struct Entry {

@@ -6,10 +6,12 @@
 namespace spade {
 
 TokenizerReactor::TokenizerReactor(const ServiceContext& service,
+                                   const grpc::CallbackServerContext& context,
                                    absl::StatusOr<std::shared_ptr<const TokenizerArchive>> archive)
-    : call_(service, RpcMethod::kVllmGetTokenizer) {
-  if (!archive.ok()) {
-    Finish(call_.End(archive.status()));
+    : call_(service, RpcMethod::kVllmGetTokenizer, context) {
+  const absl::Status& status = call_.admitted().ok() ? archive.status() : call_.admitted();
+  if (!status.ok()) {
+    Finish(call_.End(status));
     return;
   }
   archive_ = *std::move(archive);

@@ -17,7 +17,7 @@ class TokenizerReactor final
  public:
   static constexpr size_t kChunkBytes = 64 << 10;
 
-  TokenizerReactor(const ServiceContext& service,
+  TokenizerReactor(const ServiceContext& service, const grpc::CallbackServerContext& context,
                    absl::StatusOr<std::shared_ptr<const TokenizerArchive>> archive);
 
  private:

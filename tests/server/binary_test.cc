@@ -10,6 +10,7 @@
 #include <chrono>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -148,6 +149,29 @@ TEST_F(BinaryTest, TokenizeAndDetokenizeAreInverse) {
   EXPECT_EQ(detokenize.Output(), "lost card\n");
 }
 
+TEST_F(BinaryTest, NothingSaidIsLogged) {
+  Process server(ServerCommand({"--log-level", "debug"}), "server");
+  ASSERT_TRUE(server.WaitForOutput("serving")) << server.Output();
+  const std::string said = "wombat";
+  const std::vector<std::vector<std::string>> calls = {
+      {"generate", "-p", said, "-n", "2", "--stop", said},
+      {"generate", "-p", said, "--top-p", "7"},
+      {"generate", "-p", said + "\xff", "-n", "2"},
+      {"generate", "-p", said, "--cache-salt", said + std::string(300, 'x')},
+      {"decide", "-p", said, "--labels", " " + said + ", food"},
+      {"decide", "-p", said, "--labels", said + "," + said},
+      {"decide", "-p", said, "--labels", " card, food", "--mode", "fast", "--max-mismatch", "0.1"},
+      {"tokenize", "-p", said}};
+  for (const auto& call : calls) {
+    Process client(ClientCommand(call), "client");
+    client.Wait();
+  }
+  server.Signal(SIGTERM);
+  server.Wait();
+  EXPECT_NE(server.Output().find("rpc Generate"), std::string::npos) << "the calls are logged";
+  EXPECT_EQ(server.Output().find(said), std::string::npos) << server.Output();
+}
+
 TEST_F(BinaryTest, SigtermLetsTheRunningStreamFinish) {
   Process server(ServerCommand(), "server");
   ASSERT_TRUE(server.WaitForOutput("serving")) << server.Output();
@@ -165,7 +189,7 @@ TEST_F(BinaryTest, SigtermLetsTheRunningStreamFinish) {
   EXPECT_NE(server.Output().find("stopped; 0 requests cut off"), std::string::npos);
 }
 
-TEST_F(BinaryTest, MutualTls) {
+TEST_F(BinaryTest, MutualTlsAndTokens) {
   constexpr char kOpenssl[] = "/usr/bin/openssl";
   if (access(kOpenssl, X_OK) != 0) GTEST_SKIP() << "needs the openssl command";
   const std::string cert = ::testing::TempDir() + "/spade-" + std::to_string(getpid()) + ".crt";
@@ -175,18 +199,40 @@ TEST_F(BinaryTest, MutualTls) {
                 "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert},
                "openssl");
   ASSERT_EQ(make.Wait(), 0) << make.Output();
-  Process server(ServerCommand({"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", cert}),
+  Process make_token({SPADE_CLIENT_BINARY, "make-token", "alice"}, "tokens");
+  ASSERT_EQ(make_token.Wait(), 0) << make_token.Output();
+  std::istringstream made(make_token.Output());
+  std::string line;
+  std::string token;
+  ASSERT_TRUE(std::getline(made, line) && std::getline(made, token));
+  const std::string tokens = cert + ".tokens";
+  const std::string secret = cert + ".secret";
+  std::ofstream(tokens) << line << "\n";
+  std::ofstream(secret) << token << "\n";
+  Process server(ServerCommand({"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", cert,
+                                "--token-file", tokens}),
                  "server");
   ASSERT_TRUE(server.WaitForOutput("serving")) << server.Output();
   Process known(ClientCommand({"--tls-ca", cert, "--tls-cert", cert, "--tls-key", key, "health"}),
                 "known");
   EXPECT_EQ(known.Wait(), 0) << known.Output();
+  Process info(ClientCommand({"--tls-ca", cert, "--tls-cert", cert, "--tls-key", key,
+                              "--token-file", secret, "info"}),
+               "info");
+  EXPECT_EQ(info.Wait(), 0) << info.Output();
+  Process nobody(ClientCommand({"--tls-ca", cert, "--tls-cert", cert, "--tls-key", key, "info"}),
+                 "nobody");
+  EXPECT_EQ(nobody.Wait(), 1);
+  EXPECT_EQ(nobody.Output().rfind("UNAUTHENTICATED: ", 0), 0u) << nobody.Output();
+  Process other_name(ClientCommand({"--tls-ca", cert, "--tls-cert", cert, "--tls-key", key,
+                                    "--tls-name", "other", "--deadline", "5", "health"}),
+                     "other-name");
+  EXPECT_EQ(other_name.Wait(), 1) << other_name.Output();
   Process stranger(ClientCommand({"--tls-ca", cert, "--deadline", "5", "health"}), "stranger");
   EXPECT_EQ(stranger.Wait(), 1) << stranger.Output();
   Process plain(ClientCommand({"--deadline", "5", "health"}), "plain");
   EXPECT_EQ(plain.Wait(), 1) << plain.Output();
-  unlink(cert.c_str());
-  unlink(key.c_str());
+  for (const std::string& path : {cert, key, tokens, secret}) unlink(path.c_str());
 }
 
 TEST_F(BinaryTest, SecondSignalExitsAtOnce) {

@@ -48,6 +48,8 @@ absl::StatusOr<InferenceEngine::RequestHandle> FakeEngine::Submit(Job job) {
   if (!accepting_) return absl::UnavailableError("draining");
   if (jobs_.size() >= options_.max_requests) return absl::ResourceExhaustedError("queue is full");
   ++num_accepted_;
+  std::visit([&](auto& work) { cache_salts_.push_back(work.request.context.cache_salt); },
+             job.work);
   const RequestHandle handle = next_handle_++;
   jobs_.emplace(handle, std::move(job));
   wake_.notify_all();
@@ -61,6 +63,11 @@ void FakeEngine::Cancel(RequestHandle handle) {
   job->second.cancelled = true;
   ++num_cancelled_;
   wake_.notify_all();
+}
+
+std::vector<std::string> FakeEngine::cache_salts() const {
+  std::lock_guard lock(mutex_);
+  return cache_salts_;
 }
 
 void FakeEngine::StopAccepting() {

@@ -6,8 +6,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <variant>
+#include <vector>
 
 #include "server/inference_engine.h"
 
@@ -43,6 +45,8 @@ class FakeEngine final : public InferenceEngine {
   void Resume();
   int64_t num_cancelled() const { return num_cancelled_; }
   int64_t num_accepted() const { return num_accepted_; }
+  // Of the requests so far.
+  std::vector<std::string> cache_salts() const;
 
  private:
   struct Generation {
@@ -73,6 +77,7 @@ class FakeEngine final : public InferenceEngine {
   std::atomic<int64_t> num_accepted_ = 0;
 
   mutable std::mutex mutex_;
+  std::vector<std::string> cache_salts_;
   std::condition_variable wake_;
   std::condition_variable none_left_;
   std::map<RequestHandle, Job> jobs_;

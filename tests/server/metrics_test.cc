@@ -61,6 +61,18 @@ TEST(MetricsEndpointTest, TakenPortIsAnErrorThatNamesTheFlag) {
   EXPECT_NE(std::string(second.status().message()).find("--metrics-listen"), std::string::npos);
 }
 
+TEST(MetricsEndpointTest, NothingElseIsServed) {
+  const auto endpoint =
+      MetricsEndpoint::Start("127.0.0.1:0", std::make_shared<prometheus::Registry>());
+  ASSERT_TRUE(endpoint.ok());
+  for (const char* path : {"/", "/etc/passwd", "/../../../../etc/passwd", "/metrics/../etc/passwd",
+                           "/%2e%2e/%2e%2e/etc/passwd"}) {
+    const std::string page = HttpGet((*endpoint)->port(), path);
+    EXPECT_NE(page.find("HTTP/1."), std::string::npos) << path;
+    EXPECT_EQ(page.find(" 200 "), std::string::npos) << path << "\n" << page;
+  }
+}
+
 TEST(MetricsEndpointTest, OffIsNoEndpoint) {
   const auto endpoint = MetricsEndpoint::Start("", nullptr);
   ASSERT_TRUE(endpoint.ok());

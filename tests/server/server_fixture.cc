@@ -63,6 +63,19 @@ double ServerTest::Metric(const std::string& name, const std::string& method,
   return 0;
 }
 
+double ServerTest::Metric(const std::string& name,
+                          const std::map<std::string, std::string>& labels) {
+  for (const auto& family : registry_->Collect()) {
+    if (family.name != name) continue;
+    for (const auto& metric : family.metric) {
+      std::map<std::string, std::string> own;
+      for (const auto& label : metric.label) own[label.name] = label.value;
+      if (own == labels) return metric.counter.value + metric.gauge.value;
+    }
+  }
+  return 0;
+}
+
 std::unique_ptr<grpc::ClientContext> ServerTest::Context() {
   auto context = std::make_unique<grpc::ClientContext>();
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -40,6 +41,8 @@ class ServerTest : public ::testing::Test {
   // Value of one series of the registry; 0 if there is none. `method` and `code` are those of RPCs.
   double Metric(const std::string& name, const std::string& method = "",
                 const std::string& code = "");
+  // The same of the series with exactly these labels.
+  double Metric(const std::string& name, const std::map<std::string, std::string>& labels);
   // A context that ends a hung test.
   static std::unique_ptr<grpc::ClientContext> Context();
 

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include "engine/runtime/request.h"
+
+namespace spade {
+
+// Who sent a call.
+struct Caller {
+  // The name of its token in the token file. Where the server has no token file: what the client
+  // claims in the metadata kTenantKey, which nobody has checked; may be empty.
+  std::string tenant;
+  std::string digest;  // of its token; empty: the server has no token file
+
+  bool authenticated() const { return !digest.empty(); }
+
+  // What the caller wrote, made its own: other tenants cannot make the same text.
+  std::string Scoped(const std::string& text) const {
+    return authenticated() ? tenant + '\n' + text : text;  // names hold no newline
+  }
+  // Ties what the request leaves in the prefix cache, and finds there, to its tenant.
+  void ScopeCache(RequestContext& context) const {
+    context.cache_salt = Scoped(context.cache_salt);
+  }
+};
+
+inline constexpr char kTenantKey[] = "x-spade-tenant";
+
+}  // namespace spade
