@@ -47,6 +47,7 @@ void Call::Start(grpc::GenericStub& stub, grpc::CompletionQueue& queue, const st
   record.sent = now;
   queue_ = &queue;
   SetDeadline(options);
+  options.AddToken(context_);
   const bool cancels = spec_.fault == Fault::kCancel && spec_.fault_seconds >= 0;
   num_pending_ = cancels ? 3 : 2;  // before any event can reach the queue's thread
   if (cancels) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <grpcpp/security/credentials.h>
 
 #include <atomic>
@@ -26,6 +27,11 @@ struct ClientOptions {
   bool check_repeats = false;  // the same request must get the same answer, to the bit
   double timeout_s = 60;       // deadline of every request that has no tiny one; 0: none
   std::shared_ptr<grpc::ChannelCredentials> credentials;  // null: no TLS
+  std::string token;                                      // sent as a bearer token; empty: none
+
+  void AddToken(grpc::ClientContext& context) const {
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
+  }
 };
 
 // Counters for the progress line; every one only grows.

@@ -1,6 +1,7 @@
 #include "loadtest/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -34,6 +35,7 @@ struct RawFlags {
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
+  std::string token_file;
   bool tls = false;
   std::string input_len = "128";
   std::string output_len = "64";
@@ -60,6 +62,10 @@ void AddServerFlags(CLI::App& app, Options& options, RawFlags& raw) {
       ->check(CLI::ExistingFile)
       ->group(kGroup);
   app.add_option("--tls-key", raw.tls_key, "PEM private key of this client")
+      ->check(CLI::ExistingFile)
+      ->group(kGroup);
+  app.add_option("--token-file", raw.token_file,
+                 "File with the bearer token to send (default: the variable SPADE_TOKEN)")
       ->check(CLI::ExistingFile)
       ->group(kGroup);
   app.add_option("--client-threads", client.num_threads, "Threads that drive streams")
@@ -230,6 +236,18 @@ absl::StatusOr<std::vector<Mode>> ParseModes(const std::string& flag, const std:
   return modes;
 }
 
+// Not a flag's value: every user of the machine can see those.
+absl::Status SetToken(const RawFlags& raw, ClientOptions& client) {
+  const char* variable = std::getenv("SPADE_TOKEN");
+  if (raw.token_file.empty()) {
+    client.token = variable == nullptr ? "" : variable;
+    return absl::OkStatus();
+  }
+  std::ifstream(raw.token_file, std::ios::binary) >> client.token;
+  if (!client.token.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("--token-file: no token in " + raw.token_file);
+}
+
 absl::Status SetCredentials(const RawFlags& raw, ClientOptions& client) {
   if (!raw.tls && raw.tls_ca.empty() && raw.tls_cert.empty()) return absl::OkStatus();
   if (raw.tls_cert.empty() != raw.tls_key.empty()) {
@@ -259,7 +277,8 @@ absl::Status Convert(const RawFlags& raw, Options& options) {
   absl::StatusOr<Slo> slo = Slo::Parse(raw.goodput);
   for (const absl::Status& status :
        {input.status(), output.status(), decide_modes.status(), generate_modes.status(),
-        mix.status(), slo.status(), SetCredentials(raw, options.client)}) {
+        mix.status(), slo.status(), SetCredentials(raw, options.client),
+        SetToken(raw, options.client)}) {
     if (!status.ok()) return status;
   }
   workload.input_lens = *input;

@@ -27,13 +27,15 @@ absl::Status FromGrpc(const char* method, const grpc::Status& status) {
 }  // namespace
 
 ServerProbe::ServerProbe(const ClientOptions& options)
-    : channel_(grpc::CreateChannel(options.target, options.credentials
+    : options_(options),
+      channel_(grpc::CreateChannel(options.target, options.credentials
                                                        ? options.credentials
                                                        : grpc::InsecureChannelCredentials())) {}
 
 absl::StatusOr<ModelFacts> ServerProbe::Model() {
   grpc::ClientContext context;
   SetUp(context);
+  options_.AddToken(context);
   v1::GetModelResponse response;
   const grpc::Status status =
       v1::InferenceService::NewStub(channel_)->GetModel(&context, {}, &response);
@@ -51,6 +53,7 @@ absl::StatusOr<ModelFacts> ServerProbe::Model() {
 absl::StatusOr<ServerFacts> ServerProbe::Server() {
   grpc::ClientContext context;
   SetUp(context);
+  options_.AddToken(context);
   v1::GetServerInfoResponse response;
   const grpc::Status status =
       v1::InferenceService::NewStub(channel_)->GetServerInfo(&context, {}, &response);

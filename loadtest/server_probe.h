@@ -34,6 +34,7 @@ class ServerProbe final {
   absl::StatusOr<ServerFacts> WaitIdle(std::chrono::seconds timeout);
 
  private:
+  const ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;
 };
 

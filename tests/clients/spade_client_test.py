@@ -1,5 +1,6 @@
 """clients/python, installed from the repository."""
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import grpc
 import pytest
 import spade_client
-from spade_client import AsyncClient, Client, Question
+from spade_client import AsyncClient, Client, Question, tls_credentials
 
 from conftest import MODEL, ROOT, free_port, running_server
 
@@ -146,6 +147,44 @@ def test_full_queue_says_when_to_retry():
                 for stream in streams:
                     next(stream)
             assert 0.5 <= error.value.retry_after <= 1.5
+
+
+def make_certificate(folder, name):
+    crt, key = folder / f"{name}.crt", folder / f"{name}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "1", "-subj", f"/CN={name}", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", crt],
+        capture_output=True, check=True)
+    return crt, key
+
+
+def test_tls_with_a_certificate_and_a_token(tmp_path):
+    server_crt, server_key = make_certificate(tmp_path, "server")
+    own_crt, own_key = make_certificate(tmp_path, "client")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice {hashlib.sha256(b'secret').hexdigest()} requests-per-second=0.01\n")
+    flags = ["--tls-cert", server_crt, "--tls-key", server_key, "--tls-client-ca", own_crt,
+             "--token-file", tokens]
+
+    async def by_asyncio(address, credentials):
+        async with AsyncClient(address, credentials=credentials, token="secret") as client:
+            return (await client.model()).name
+
+    with running_server("secured-server", MODEL, *map(str, flags)) as address:
+        credentials = tls_credentials(server_crt, own_crt, own_key)
+        with Client(address, credentials=credentials, token="secret", timeout=20) as client:
+            assert client.tokenize(PROMPT)
+            with pytest.raises(spade_client.ResourceExhausted) as limited:
+                client.complete(PROMPT)
+            assert limited.value.retry_after > 10
+        assert asyncio.run(by_asyncio(address, credentials)) == MODEL.name
+        with Client(address, credentials=credentials, token="wrong", timeout=20) as client:
+            with pytest.raises(spade_client.Unauthenticated):
+                client.model()
+        with Client(address, credentials=tls_credentials(server_crt), timeout=5) as client:
+            with pytest.raises(spade_client.SpadeError):
+                client.model()
 
 
 def test_model_and_info(client):

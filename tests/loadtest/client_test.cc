@@ -52,6 +52,15 @@ TEST(RunTest, ClosedLoopSendsExactlyTheRequestsAskedFor) {
   EXPECT_TRUE(run->clean());
 }
 
+TEST(RunTest, EveryStreamCarriesTheToken) {
+  FakeServer server({.token = "secret"});
+  RunOptions options = To(server);
+  options.client.token = "secret";
+  const absl::StatusOr<RunResult> run = RunLoad(MakeWorkload(), ClosedLoop(2, 10), options);
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->completed, 10u);
+}
+
 TEST(RunTest, ClosedLoopKeepsItsConcurrency) {
   FakeServer server({.token_delay = milliseconds(2)});
   ASSERT_TRUE(RunLoad(MakeWorkload(), ClosedLoop(6, 60), To(server)).ok());

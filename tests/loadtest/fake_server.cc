@@ -34,9 +34,16 @@ FakeServer::FakeServer(Options options) : options_(options) {
 
 FakeServer::~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
 
+bool FakeServer::Knows(const grpc::ServerContext& context) const {
+  if (options_.token.empty()) return true;
+  const auto sent = context.client_metadata().find("authorization");
+  return sent != context.client_metadata().end() && sent->second == "Bearer " + options_.token;
+}
+
 grpc::Status FakeServer::Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                                   grpc::ServerWriter<v1::GenerateResponse>* writer) {
   const Running running(*this);
+  if (!Knows(*context)) return {grpc::UNAUTHENTICATED, "token"};
   if (running.too_many()) return {grpc::RESOURCE_EXHAUSTED, "full"};
   if (request->prompt_case() == v1::GenerateRequest::PROMPT_NOT_SET) {
     return {grpc::INVALID_ARGUMENT, "prompt"};

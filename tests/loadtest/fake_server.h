@@ -19,6 +19,7 @@ class FakeServer final : public v1::InferenceService::Service {
   struct Options {
     std::chrono::milliseconds token_delay{0};
     int max_running = 1 << 30;
+    std::string token = {};      // not empty: refuses streams without it
     bool forget_finish = false;  // a bug: streams end without `finish`
     bool hang = false;           // a bug: streams end only when cancelled
   };
@@ -37,6 +38,8 @@ class FakeServer final : public v1::InferenceService::Service {
 
  private:
   class Running;
+
+  bool Knows(const grpc::ServerContext& context) const;
 
   const Options options_;
   std::atomic<int> num_requests_{0};

@@ -1,6 +1,7 @@
 """Client of spade-server; see README.md beside it."""
 from .aio import AsyncClient
 from .client import Client
+from .connection import tls_credentials
 from .errors import (
     Cancelled,
     DeadlineExceeded,
@@ -9,6 +10,7 @@ from .errors import (
     NotFound,
     ResourceExhausted,
     SpadeError,
+    Unauthenticated,
     Unavailable,
 )
 from .types import Answer, Completion, Decision, Delta, Question
@@ -16,5 +18,5 @@ from .types import Answer, Completion, Decision, Delta, Question
 __all__ = [
     "Answer", "AsyncClient", "Cancelled", "Client", "Completion", "DeadlineExceeded", "Decision",
     "Delta", "FailedPrecondition", "InvalidArgument", "NotFound", "Question", "ResourceExhausted",
-    "SpadeError", "Unavailable",
+    "SpadeError", "Unauthenticated", "Unavailable", "tls_credentials",
 ]

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 
 from . import messages
+from .connection import token_metadata
 from .errors import rpc_errors
 from .types import Answer, Completion, Decision, Delta, Prompt, Question
 from .v1 import inference_pb2 as pb
@@ -37,6 +38,7 @@ class AsyncClient:
         address: str = "127.0.0.1:50051",
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         timeout: float | None = None,
         options: Sequence[tuple[str, Any]] = (),
     ):
@@ -45,6 +47,7 @@ class AsyncClient:
             else grpc.aio.secure_channel(address, credentials, options))
         self._stub = stubs.InferenceServiceStub(self._channel)
         self._timeout = timeout
+        self._metadata = token_metadata(token)
 
     async def close(self) -> None:
         await self._channel.close()
@@ -58,7 +61,8 @@ class AsyncClient:
     async def generate(self, prompt: Prompt, *, timeout: float | None = None,
                        **options: Any) -> AsyncIterator[Delta]:
         request = messages.generate_request(prompt, **options)
-        call = self._stub.Generate(request, timeout=timeout or self._timeout)
+        call = self._stub.Generate(request, timeout=timeout or self._timeout,
+                                   metadata=self._metadata)
         try:
             with rpc_errors():
                 async for response in call:
@@ -84,7 +88,8 @@ class AsyncClient:
     ) -> Decision:
         request = messages.decide_request(prompt, labels, **options)
         with rpc_errors():
-            async for response in self._stub.Decide(request, timeout=timeout or self._timeout):
+            async for response in self._stub.Decide(request, timeout=timeout or self._timeout,
+                                                    metadata=self._metadata):
                 made = messages.decision(response)
                 if made.final:
                     return made
@@ -115,7 +120,8 @@ class AsyncClient:
             except Exception as error:  # not gRPC's to swallow
                 failure.append(error)
 
-        call = self._stub.DecideStream(requests(), timeout=timeout or self._timeout)
+        call = self._stub.DecideStream(requests(), timeout=timeout or self._timeout,
+                                       metadata=self._metadata)
         answered = 0
         try:
             with rpc_errors():
@@ -136,20 +142,23 @@ class AsyncClient:
     async def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         request = pb.TokenizeRequest(text=text, add_special_tokens=add_special_tokens)
         with rpc_errors():
-            return list((await self._stub.Tokenize(request, timeout=self._timeout)).token_ids)
+            return list((await self._stub.Tokenize(request, timeout=self._timeout,
+                                                   metadata=self._metadata)).token_ids)
 
     async def detokenize(self, token_ids: Sequence[int], *,
                          skip_special_tokens: bool = True) -> str:
         request = pb.DetokenizeRequest(token_ids=token_ids,
                                        skip_special_tokens=skip_special_tokens)
         with rpc_errors():
-            return (await self._stub.Detokenize(request, timeout=self._timeout)).text
+            return (await self._stub.Detokenize(request, timeout=self._timeout,
+                                                metadata=self._metadata)).text
 
     async def model(self) -> pb.GetModelResponse:
         with rpc_errors():
-            return await self._stub.GetModel(pb.GetModelRequest(), timeout=self._timeout)
+            return await self._stub.GetModel(pb.GetModelRequest(), timeout=self._timeout,
+                                             metadata=self._metadata)
 
     async def info(self) -> pb.GetServerInfoResponse:
         with rpc_errors():
             return await self._stub.GetServerInfo(pb.GetServerInfoRequest(),
-                                                  timeout=self._timeout)
+                                                  timeout=self._timeout, metadata=self._metadata)

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from . import messages
+from .connection import token_metadata
 from .errors import rpc_errors
 from .types import Answer, Completion, Decision, Delta, Prompt, Question
 from .v1 import inference_pb2 as pb
@@ -17,8 +18,9 @@ from .v1 import inference_pb2_grpc as stubs
 class Client:
     """A connection to one spade-server. Thread-safe; also a context manager.
 
-    `credentials` turns TLS on. `timeout` (seconds) is the default of every call; it is sent to the
-    server, which stops working when it is over. Failures raise SpadeError and its kinds.
+    `credentials` turns TLS on (see tls_credentials); `token` is sent with every call. `timeout`
+    (seconds) is the default of every call; it is sent to the server, which stops working when it
+    is over. Failures raise SpadeError and its kinds.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Client:
         address: str = "127.0.0.1:50051",
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         timeout: float | None = None,
         options: Sequence[tuple[str, Any]] = (),
     ):
@@ -34,6 +37,7 @@ class Client:
             else grpc.secure_channel(address, credentials, options))
         self._stub = stubs.InferenceServiceStub(self._channel)
         self._timeout = timeout
+        self._metadata = token_metadata(token)
 
     def close(self) -> None:
         self._channel.close()
@@ -49,7 +53,8 @@ class Client:
         """Continues a prompt, as it is written; `options` are those of
         messages.generate_request. Leaving the iterator cancels the request."""
         request = messages.generate_request(prompt, **options)
-        call = self._stub.Generate(request, timeout=timeout or self._timeout)
+        call = self._stub.Generate(request, timeout=timeout or self._timeout,
+                                   metadata=self._metadata)
         return self._deltas(call)
 
     def _deltas(self, call: Any) -> Iterator[Delta]:
@@ -80,7 +85,8 @@ class Client:
         "verified" hands its early answer to `preview`."""
         request = messages.decide_request(prompt, labels, **options)
         with rpc_errors():
-            for response in self._stub.Decide(request, timeout=timeout or self._timeout):
+            for response in self._stub.Decide(request, timeout=timeout or self._timeout,
+                                              metadata=self._metadata):
                 made = messages.decision(response)
                 if made.final:
                     return made
@@ -105,7 +111,8 @@ class Client:
             raise ValueError("max_in_flight must be at least 1")
         feed = _Feed(questions, max_in_flight,
                      lambda i, q: messages.numbered_request(i, q, labels, **options))
-        call = self._stub.DecideStream(feed, timeout=timeout or self._timeout)
+        call = self._stub.DecideStream(feed, timeout=timeout or self._timeout,
+                                       metadata=self._metadata)
         answered = 0
         try:
             with rpc_errors():
@@ -127,23 +134,27 @@ class Client:
     def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         request = pb.TokenizeRequest(text=text, add_special_tokens=add_special_tokens)
         with rpc_errors():
-            return list(self._stub.Tokenize(request, timeout=self._timeout).token_ids)
+            return list(self._stub.Tokenize(request, timeout=self._timeout,
+                                            metadata=self._metadata).token_ids)
 
     def detokenize(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         request = pb.DetokenizeRequest(token_ids=token_ids,
                                        skip_special_tokens=skip_special_tokens)
         with rpc_errors():
-            return self._stub.Detokenize(request, timeout=self._timeout).text
+            return self._stub.Detokenize(request, timeout=self._timeout,
+                                         metadata=self._metadata).text
 
     def model(self) -> pb.GetModelResponse:
         """The served model, with its labels and certified bounds."""
         with rpc_errors():
-            return self._stub.GetModel(pb.GetModelRequest(), timeout=self._timeout)
+            return self._stub.GetModel(pb.GetModelRequest(), timeout=self._timeout,
+                                       metadata=self._metadata)
 
     def info(self) -> pb.GetServerInfoResponse:
         """The server: version, device, load."""
         with rpc_errors():
-            return self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout)
+            return self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout,
+                                            metadata=self._metadata)
 
 
 class _Feed:

@@ -24,12 +24,16 @@ class InvalidArgument(SpadeError):
     """The message names the field and what is allowed."""
 
 
+class Unauthenticated(SpadeError):
+    """The server wants a token that its token file knows: Client(token=...)."""
+
+
 class NotFound(SpadeError):
     """The server serves another model."""
 
 
 class ResourceExhausted(SpadeError):
-    """The server's queue is full: try again after `retry_after`."""
+    """The server's queue is full, or your token is at a limit: try again after `retry_after`."""
 
 
 class FailedPrecondition(SpadeError):
@@ -50,6 +54,7 @@ class Unavailable(SpadeError):
 
 _BY_CODE = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
