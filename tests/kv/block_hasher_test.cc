@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -66,6 +67,22 @@ TEST(BlockHasherTest, BothHalvesAreSpread) {
   // Of 10,000 draws of 32 bits 0.01 pairs are expected to meet.
   EXPECT_GE(low.size(), 9998u);
   EXPECT_GE(high.size(), 9998u);
+}
+
+TEST(BlockHasherTest, ChainsOfDifferentSaltsNeverMeet) {
+  const BlockHasher hasher(1, 2);
+  const std::vector<TokenId> tokens = {1, 2, 3, 4};
+  std::vector<BlockHash> seen;
+  for (const std::string& salt :
+       {std::string(), std::string(1, '\0'), std::string(8, '\0'), std::string("a"),
+        std::string("a\n"), std::string("a\nb"), std::string("ab"), std::string("a\nb\n")}) {
+    BlockHash hash = hasher.Root(salt);
+    for (int block = 0; block < 4; ++block) {
+      hash = hasher.Next(hash, tokens);
+      EXPECT_EQ(std::count(seen.begin(), seen.end(), hash), 0) << salt << " " << block;
+      seen.push_back(hash);
+    }
+  }
 }
 
 }  // namespace

@@ -186,6 +186,25 @@ TEST_P(DecideTest, ASharedPrefixIsCachedThoughAnswersLeaveEarly) {
   EXPECT_GT(num_exits, 0);
 }
 
+// Neither what was cached, nor that somebody asked the same before, which makes an answer run on.
+TEST_P(DecideTest, NothingOfAnotherSaltShows) {
+  const TestEngine engine = MakeExiting();
+  int num_exits = 0;
+  for (int i = 0; i < 40; ++i) {
+    DecideRequest request = MakeDecision(5 + 4 * i, 70u + i, ExitMode::kFast);
+    request.context.cache_salt = "one";
+    const Decision alone = DecideToEnd(*engine, request).at(0).decision;
+    for (int again = 0; again < 2; ++again) DecideToEnd(*engine, request);
+    request.context.cache_salt = "other";
+    const Decision decision = DecideToEnd(*engine, request).at(0).decision;
+    EXPECT_EQ(decision.usage.cached_tokens, 0);
+    EXPECT_EQ(decision.exit_layer, alone.exit_layer);
+    EXPECT_EQ(decision.layer_rows_saved, alone.layer_rows_saved);
+    num_exits += alone.exit_layer < kLayers;
+  }
+  EXPECT_GT(num_exits, 0);
+}
+
 TEST_P(DecideTest, VerifiedDecisionsFillThePrefixCache) {
   const TestEngine engine = MakeExiting();
   int num_early = 0;

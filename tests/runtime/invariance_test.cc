@@ -119,6 +119,17 @@ TEST_P(InvarianceTest, WithAWarmPrefixCache) {
   EXPECT_GT(MetricValue(*engine.registry, "spade_prompt_tokens_cached_total"), 0);
 }
 
+// What is computed, and so how long it takes, does not depend on what other salts have asked.
+TEST_P(InvarianceTest, APrefixCachedUnderAnotherSaltIsComputedAgain) {
+  const TestEngine engine = MakeEngine(Options());
+  GenerateRequest request = MakeRequest(MakePrompt(50, 3), 4);
+  for (const char* salt : {"", "one", "other"}) {
+    request.context.cache_salt = salt;
+    EXPECT_EQ(RunToEnd(*engine, request)[0].finish->usage.cached_tokens, 0) << salt;
+    EXPECT_EQ(RunToEnd(*engine, request)[0].finish->usage.cached_tokens, 48) << salt;
+  }
+}
+
 TEST_P(InvarianceTest, SiblingsShareThePrompt) {
   const TestEngine engine = MakeEngine(Options());
   GenerateRequest request = MakeRequest(MakePrompt(50, 3), 4);
