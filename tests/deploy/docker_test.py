@@ -77,6 +77,33 @@ class DockerfileTest(unittest.TestCase):
                 self.assertIn(image["newTag"], STAGES)
 
 
+class SecuredComposeTest(unittest.TestCase):
+    def setUp(self):
+        self.compose = yaml.safe_load((ROOT / "deploy/compose.secured.yaml").read_text())
+        self.server = self.compose["services"]["server"]
+
+    def test_settings_are_the_servers_own_and_name_secrets(self):
+        flags = re.findall(r'"(?:-\w,)?--([a-z-]+)"',
+                           (ROOT / "server/server_options.cc").read_text())
+        for name, value in self.server["environment"].items():
+            self.assertIn(name[len("SPADE_"):].lower().replace("_", "-"), flags)
+            self.assertIn(value.removeprefix("/run/secrets/"), self.server["secrets"])
+        self.assertEqual(set(self.server["secrets"]), set(self.compose["secrets"]))
+
+    def test_the_health_check_uses_flags_of_the_client(self):
+        flags = re.findall(r'"(?:-\w,)?--([a-z-]+)"',
+                           (ROOT / "server/client/client_options.cc").read_text())
+        for word in self.server["healthcheck"]["test"]:
+            if word.startswith("--"):
+                self.assertIn(word[2:].split("=")[0], flags)
+
+    def test_secrets_are_kept_out_of_git(self):
+        for secret in self.compose["secrets"].values():
+            done = subprocess.run(["git", "check-ignore", "-q", ROOT / "deploy" / secret["file"]],
+                                  cwd=ROOT, check=False)
+            self.assertEqual(done.returncode, 0)
+
+
 class ComposeTest(unittest.TestCase):
     def setUp(self):
         self.compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())

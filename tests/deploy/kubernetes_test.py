@@ -54,6 +54,15 @@ def environment(resources, container):
     return values
 
 
+def probed(probe):
+    """The service a probe asks for, and whether by TLS; "" is the whole server."""
+    if "grpc" in probe:
+        return probe["grpc"].get("service", ""), False
+    command = probe["exec"]["command"]
+    named = [word[len("--service="):] for word in command if word.startswith("--service=")]
+    return (named or [""])[0], any(word.startswith("--tls-ca=") for word in command)
+
+
 def for_each_overlay(test):
     @functools.wraps(test)
     def run(self):
@@ -104,9 +113,44 @@ class KubernetesTest(unittest.TestCase):
     def test_probes_ask_for_names_that_the_server_knows(self, resources):
         names = re.findall(r'"([\w.]*)"', (ROOT / "server/health_monitor.cc").read_text())
         for _, container in servers(resources):
-            self.assertNotIn("service", container["startupProbe"]["grpc"])
+            self.assertEqual(probed(container["startupProbe"])[0], "")
             for probe in ("livenessProbe", "readinessProbe"):
-                self.assertIn(container[probe]["grpc"]["service"], names)
+                self.assertIn(probed(container[probe])[0], names)
+
+    @for_each_overlay
+    def test_probes_speak_tls_where_the_server_does(self, resources):
+        for _, container in servers(resources):
+            tls = "SPADE_TLS_CERT" in environment(resources, container)
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                self.assertEqual(probed(container[probe])[1], tls)
+                self.assertEqual(len({"grpc", "exec"} & set(container[probe])), 1)
+
+    @for_each_overlay
+    def test_probes_by_command_use_flags_of_the_client(self, resources):
+        flags = set(re.findall(r'"(?:-\w,)?--([a-z-]+)"',
+                               (ROOT / "server/client/client_options.cc").read_text()))
+        for _, container in servers(resources):
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                command = container[probe].get("exec", {}).get("command", [])
+                used = {word[2:].split("=")[0] for word in command if word.startswith("--")}
+                self.assertEqual(used - flags, set())
+                if command:
+                    seconds = [int(w.split("=")[1]) for w in command
+                               if w.startswith("--deadline=")]
+                    self.assertLess(seconds[0], container[probe]["timeoutSeconds"])
+
+    @for_each_overlay
+    def test_files_of_secrets_are_mounted_and_follow_changes(self, resources):
+        for spec, container in servers(resources):
+            volumes = {v["name"]: v for v in spec.get("volumes", [])}
+            mounts = {m["mountPath"]: m for m in container.get("volumeMounts", [])}
+            for name, value in environment(resources, container).items():
+                if not (name.startswith("SPADE_TLS_") or name == "SPADE_TOKEN_FILE"):
+                    continue
+                mount = mounts[str(pathlib.PurePosixPath(value).parent)]
+                self.assertTrue(mount["readOnly"])
+                self.assertNotIn("subPath", mount)
+                self.assertIn("secret", volumes[mount["name"]])
 
     @for_each_overlay
     def test_the_grace_period_holds_the_drain(self, resources):
