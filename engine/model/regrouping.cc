@@ -4,6 +4,11 @@
 
 namespace spade {
 
+void Regrouping::Reserve(size_t max_rows, size_t max_entries) {
+  next_.Reserve(max_rows, max_entries);
+  sources_.reserve(max_rows);
+}
+
 void Regrouping::Begin(const RowBatch& batch) {
   batch_ = &batch;
   sources_.clear();

@@ -21,6 +21,8 @@ struct ParkedRow {
 // sequence's together and ascending in position; then SPADE rows. Reused from step to step.
 class Regrouping {
  public:
+  // As RowBatch::Reserve.
+  void Reserve(size_t max_rows, size_t max_entries);
   // Starts from `batch`, which stays as it is until StagedModel::Regroup.
   void Begin(const RowBatch& batch);
   // `row` of the batch goes on; `wants_output` may be taken from it.

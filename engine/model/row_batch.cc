@@ -16,6 +16,14 @@ void Compact(std::vector<T>& values, std::span<const int32_t> rows) {
 
 }  // namespace
 
+void RowBatch::Reserve(size_t max_rows, size_t max_entries) {
+  ids.reserve(max_rows);
+  positions.reserve(max_rows);
+  sequences.reserve(max_rows);
+  wants_output.reserve(max_rows);
+  block_tables.reserve(max_entries);
+}
+
 void RowBatch::Clear() {
   ids.clear();
   positions.clear();

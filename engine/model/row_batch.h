@@ -29,6 +29,8 @@ struct RowBatch {
     return BatchView{std::span(positions).first(static_cast<size_t>(paged_rows())), sequences,
                      block_tables, table_stride};
   }
+  // So that neither `max_rows` rows nor block tables of `max_entries` ids in all allocate.
+  void Reserve(size_t max_rows, size_t max_entries);
   void Clear();
   // Keeps the rows listed (ascending); paged and SPADE rows stay apart.
   void Keep(std::span<const int32_t> rows);

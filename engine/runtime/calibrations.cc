@@ -102,8 +102,8 @@ absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& ch
   return absl::OkStatus();
 }
 
-std::vector<int32_t> ExitLayers(const ModelInfo& info) {
-  std::set<int32_t> layers;
+std::vector<int32_t> ExitLayers(const ModelInfo& info, std::span<const int32_t> more) {
+  std::set<int32_t> layers(more.begin(), more.end());
   for (const Calibration& calibration : info.calibrations) {
     for (const ExitHead& exit : calibration.exits) layers.insert(exit.layer);
   }

@@ -18,7 +18,7 @@ namespace spade {
 absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& checkpoint,
                               const Tokenizer& tokenizer, ModelInfo* info);
 
-// The layers after which some calibration has an exit, ascending.
-std::vector<int32_t> ExitLayers(const ModelInfo& info);
+// The layers after which some calibration has an exit, and `more` of them: ascending.
+std::vector<int32_t> ExitLayers(const ModelInfo& info, std::span<const int32_t> more);
 
 }  // namespace spade

@@ -29,8 +29,8 @@ void DraftTuner::Observe(int32_t accepted, bool failed) {
   trials_ += accepted + (failed ? 1 : 0);
 }
 
-std::optional<DraftRule> DraftTuner::OnStep(int64_t num_rows, const StageCosts& costs) {
-  if (steps_-- > 0) return std::nullopt;
+void DraftTuner::OnStep(int64_t num_rows, const StageCosts& costs, DraftRule* rule) {
+  if (steps_-- > 0) return;
   steps_ = kStepsBetweenChoices;
   if (choice_.option >= 0 && trials_ > 0) {
     const double promised = options_[static_cast<size_t>(choice_.option)].acceptance;
@@ -41,8 +41,8 @@ std::optional<DraftRule> DraftTuner::OnStep(int64_t num_rows, const StageCosts& 
   } else {
     correction_ += kForgetting * (1 - correction_);
   }
-  std::vector<DraftOption> corrected = options_;
-  for (DraftOption& option : corrected) {
+  corrected_ = options_;
+  for (DraftOption& option : corrected_) {
     option.acceptance = std::min(option.acceptance * correction_, 1.0);
   }
   const auto num_stages = costs.num_stages() - kExtraCosts;
@@ -52,18 +52,17 @@ std::optional<DraftRule> DraftTuner::OnStep(int64_t num_rows, const StageCosts& 
   situation.max_in_row = max_in_row_;
   situation.head_seconds = costs.Predict(num_stages + kHeadCost, num_rows);
   situation.check_seconds = costs.Predict(num_stages + kCheckCost, num_rows);
-  choice_ = ChooseDrafting(corrected, situation, costs);
-  return RuleOf(choice_);
+  choice_ = ChooseDrafting(corrected_, situation, costs);
+  SetRule(rule);
 }
 
-DraftRule DraftTuner::RuleOf(const DraftChoice& choice) const {
-  DraftRule rule;
-  rule.thresholds.assign(calibration_.exits.size(), 0.0f);
-  if (choice.option < 0) return rule;
-  const auto option = static_cast<size_t>(choice.option);
-  rule.thresholds[exits_[option]] = options_[option].threshold;
-  rule.max_in_row = choice.max_in_row;
-  return rule;
+void DraftTuner::SetRule(DraftRule* rule) const {
+  rule->thresholds.assign(calibration_.exits.size(), 0.0f);
+  rule->max_in_row = 0;
+  if (choice_.option < 0) return;
+  const auto option = static_cast<size_t>(choice_.option);
+  rule->thresholds[exits_[option]] = options_[option].threshold;
+  rule->max_in_row = choice_.max_in_row;
 }
 
 }  // namespace spade

@@ -21,20 +21,21 @@ class DraftTuner {
 
   // A run of drafts was verified: `accepted` held, and the one after them did not, if `failed`.
   void Observe(int32_t accepted, bool failed);
-  // A step ran `num_rows` VERIFIED rows. The rule from now on, where it is due for a new choice.
-  std::optional<DraftRule> OnStep(int64_t num_rows, const StageCosts& costs);
+  // A step ran `num_rows` VERIFIED rows. Sets the rule from now on, where a new choice is due.
+  void OnStep(int64_t num_rows, const StageCosts& costs, DraftRule* rule);
 
   // Predicted gain of the rule in force.
   double speedup() const { return choice_.speedup; }
 
  private:
-  DraftRule RuleOf(const DraftChoice& choice) const;
+  void SetRule(DraftRule* rule) const;
 
   const TokenCalibration& calibration_;
   const std::vector<int32_t> boundaries_;
   const int32_t max_in_row_;
-  std::vector<DraftOption> options_;  // as the calibration promises
-  std::vector<size_t> exits_;         // of each option
+  std::vector<DraftOption> options_;    // as the calibration promises
+  std::vector<size_t> exits_;           // of each option
+  std::vector<DraftOption> corrected_;  // scratch
   DraftChoice choice_;
   double correction_ = 1;  // measured acceptance over promised
   double trials_ = 0;      // since the last choice

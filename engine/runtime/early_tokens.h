@@ -12,6 +12,9 @@
 
 namespace spade {
 
+// Rows of one sequence that may wait at exits, whatever the options (see MaxParked).
+inline constexpr int32_t kMostParked = 15;
+
 // What permits a generation to leave early.
 struct TokenPermit {
   const TokenCalibration* calibration = nullptr;
@@ -43,7 +46,9 @@ struct ParkedToken {
 class EarlyTokens {
  public:
   // `permit` outlives this.
-  EarlyTokens(ExitMode mode, TokenPermit permit) : mode_(mode), permit_(permit) {}
+  EarlyTokens(ExitMode mode, TokenPermit permit) : mode_(mode), permit_(permit) {
+    parked_.reserve(kMostParked);
+  }
 
   // VERIFIED: early tokens are drafts until their rows have run to full depth.
   bool drafts() const { return mode_ == ExitMode::kVerified; }

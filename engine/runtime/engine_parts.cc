@@ -23,7 +23,6 @@ namespace {
 constexpr size_t kMaxJsonBytes = size_t{256} << 20;
 constexpr int64_t kLogitsBudget = int64_t{64} << 20;  // bytes of one slice of logits
 constexpr int32_t kMaxBlockSize = 1024;
-constexpr int32_t kMaxParked = 15;
 
 absl::Status Annotate(const absl::Status& status, absl::string_view where) {
   return absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
@@ -148,7 +147,8 @@ void MakeScheduler(const EngineOptions& options, EngineParts* parts) {
   parts->scheduler = std::make_unique<Scheduler>(scheduler, &*parts->pool, &*parts->hasher);
 }
 
-absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
+absl::Status LoadModel(const EngineOptions& options, const PartsOverrides& overrides,
+                       EngineParts* parts) {
   ModelInfo& info = parts->info;
   const std::string& directory = options.model_directory;
   SPADE_ASSIGN_OR_RETURN(info.config, LoadConfig(directory));
@@ -163,9 +163,10 @@ absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
   SPADE_RETURN_IF_ERROR(LoadCalibrations(options, checkpoint, *parts->tokenizer, &info));
   BackendOptions backend = options.backend;
   SPADE_RETURN_IF_ERROR(ResolveCompute(model.weight_dtype, &backend, &info));
-  SPADE_ASSIGN_OR_RETURN(parts->backend, MakeBackend(backend));
+  SPADE_ASSIGN_OR_RETURN(parts->backend, overrides.make_backend ? overrides.make_backend(backend)
+                                                                : MakeBackend(backend));
   info.device = parts->backend->description();
-  model.exit_layers = ExitLayers(info);
+  model.exit_layers = ExitLayers(info, overrides.exit_layers);
   // A shadow check adds a row for each exit.
   model.max_rows = options.max_rows + std::ssize(model.exit_layers);
   model.max_output_rows = OutputRows(options, info.config);
@@ -185,7 +186,7 @@ absl::Status LoadModel(const EngineOptions& options, EngineParts* parts) {
 
 int32_t MaxParked(const EngineOptions& options) {
   const int32_t running = std::min(options.max_sequences, options.max_rows);
-  return std::min(kMaxParked, options.max_rows / running - 1);
+  return std::min(kMostParked, options.max_rows / running - 1);
 }
 
 absl::Status MakeRunner(const EngineOptions& options, EngineParts* parts) {
@@ -193,6 +194,9 @@ absl::Status MakeRunner(const EngineOptions& options, EngineParts* parts) {
   StepRunner::Options runner;
   runner.max_rows = options.max_rows;
   runner.max_output_rows = OutputRows(options, info.config);
+  runner.max_sequences = std::min(options.max_sequences, options.max_rows);
+  runner.max_blocks = std::min((info.max_context + options.block_size - 1) / options.block_size,
+                               parts->kv->num_blocks());
   runner.max_parked = MaxParked(options);
   runner.early_exit = parts->model->num_stages() > 1;
   SPADE_ASSIGN_OR_RETURN(parts->runner,
@@ -201,11 +205,12 @@ absl::Status MakeRunner(const EngineOptions& options, EngineParts* parts) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options) {
+absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options,
+                                                             const PartsOverrides& overrides) {
   SPADE_RETURN_IF_ERROR(CheckOptions(options));
   const Clock::time_point begin = Clock::now();
   auto parts = std::make_unique<EngineParts>();
-  SPADE_RETURN_IF_ERROR(LoadModel(options, parts.get()));
+  SPADE_RETURN_IF_ERROR(LoadModel(options, overrides, parts.get()));
   SPADE_RETURN_IF_ERROR(MakeKv(options, parts.get()));
   MakeScheduler(options, parts.get());
   SPADE_RETURN_IF_ERROR(MakeRunner(options, parts.get()));

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/kv/block_pool.h"
@@ -29,9 +32,17 @@ struct EngineParts {
   std::unique_ptr<StepRunner> runner;
 };
 
+// What tests and benchmarks change of the parts.
+struct PartsOverrides {
+  // In place of MakeBackend.
+  std::function<absl::StatusOr<std::unique_ptr<Backend>>(const BackendOptions&)> make_backend;
+  std::vector<int32_t> exit_layers;  // exit points beside the calibrations': each in [1, layers)
+};
+
 // Loads the model folder and the calibrations, and sizes all memory. Errors name the file or the
 // option to change.
-absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options);
+absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions& options,
+                                                             const PartsOverrides& overrides = {});
 
 // Rows of one generated sequence that may wait at exits: so many that a step has room for a row of
 // every running sequence and all that wait (I7).

@@ -211,9 +211,7 @@ void EngineLoop::TuneDrafting() {
     num_rows += item.mode == ExitMode::kVerified && item.generated != nullptr ? 1 : 0;
   }
   if (num_rows == 0) return;
-  if (std::optional<DraftRule> rule = drafts_->OnStep(num_rows, parts_.runner->costs())) {
-    parts_.runner->rules().set_drafting(*std::move(rule));
-  }
+  drafts_->OnStep(num_rows, parts_.runner->costs(), &parts_.runner->rules().drafting());
 }
 
 }  // namespace spade

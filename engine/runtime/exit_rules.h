@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "engine/runtime/early_tokens.h"
@@ -23,8 +22,7 @@ class ExitRules {
 
   ExitGuards& guards() { return guards_; }
   const ExitGuards& guards() const { return guards_; }
-  void set_drafting(DraftRule rule) { drafting_ = std::move(rule); }
-  const DraftRule& drafting() const { return drafting_; }
+  DraftRule& drafting() { return drafting_; }
 
   // The offer after `layer` layers, at `boundary`; threshold 0: none.
   ExitOffer OfferTo(const EarlyTokens& early, int32_t boundary, int32_t layer) const;

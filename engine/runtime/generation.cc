@@ -29,7 +29,10 @@ GeneratedSequence::GeneratedSequence(const Generation* generation, const Tokeniz
   if (request.detokenize) {
     detokenizer_.emplace(tokenizer, request.context.prompt, request.skip_special_tokens);
   }
-  if (request.mode != ExitMode::kExact) early_.emplace(request.mode, generation->permit());
+  drawn_.reserve(1);
+  if (request.mode == ExitMode::kExact) return;
+  early_.emplace(request.mode, generation->permit());
+  drawn_.reserve(kMostParked + 1);
 }
 
 std::span<const TokenId> GeneratedSequence::banned() const {
@@ -65,6 +68,7 @@ GenerateDelta GeneratedSequence::Take(Clock::time_point now, int32_t cached_toke
     delta.prompt_logprobs = generation_->prompt_scores();
   }
   last_token_ = now;
+  delta.tokens.reserve(drawn_.size());
   for (SampledToken& token : drawn_) {
     std::optional<Ending> ending = AddToken(std::move(token), &delta);
     if (!ending) continue;

@@ -82,7 +82,7 @@ struct SequenceFinish {
 // New output of one of the request's sequences.
 struct GenerateDelta {
   int32_t index = 0;  // which of num_sequences
-  std::vector<SampledToken> tokens;
+  SampledTokens tokens;
   std::string text;                           // whole UTF-8 characters; may lag behind the tokens
   std::vector<SampledToken> prompt_logprobs;  // first delta of a sequence only, if asked for
   std::optional<SequenceFinish> finish;       // last delta of the sequence

@@ -30,7 +30,28 @@ absl::StatusOr<std::unique_ptr<StepRunner>> StepRunner::Create(Backend* backend,
     const Tensor answers{nullptr, options.max_rows, config.hidden_size, DType::kF32};
     SPADE_ASSIGN_OR_RETURN(runner->answers_, backend->Allocate(answers.bytes()));
   }
+  runner->Reserve();
   return runner;
+}
+
+// The lists that steps fill, so that no step makes one grow.
+void StepRunner::Reserve() {
+  // A decision that probes its exits adds a row for each.
+  const auto rows = static_cast<size_t>(options_.max_rows + model_->num_stages());
+  const auto sequences = static_cast<size_t>(options_.max_sequences);
+  const size_t table_entries = sequences * static_cast<size_t>(options_.max_blocks);
+  batch_.Reserve(rows, table_entries);
+  if (options_.early_exit) regrouping_.Reserve(rows, table_entries);
+  riders_.reserve(sequences);
+  next_riders_.reserve(sequences);
+  for (auto* outputs : {&token_rows_, &label_rows_}) outputs->reserve(rows);
+  groups_.reserve(rows + 1);
+  guesses_.reserve(sequences);
+  offers_.reserve(sequences);
+  for (auto* list : {&rows_, &candidates_, &park_rows_, &park_slots_, &joined_slots_, &spade_rows_,
+                     &spade_positions_}) {
+    list->reserve(rows);
+  }
 }
 
 void StepRunner::Climb(std::span<StepItem> items) {

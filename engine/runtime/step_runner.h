@@ -47,6 +47,8 @@ class StepRunner {
   struct Options {
     int32_t max_rows = 0;
     int32_t max_output_rows = 0;  // as the model's
+    int32_t max_sequences = 0;    // of one step
+    int32_t max_blocks = 0;       // of one sequence
     int32_t max_parked = 0;       // rows of one generated sequence that may wait at exits
     bool early_exit = false;      // some calibration is loaded
   };
@@ -104,6 +106,7 @@ class StepRunner {
       : options_(options), rules_(options.max_parked), costs_(num_stages + kExtraCosts) {}
 
   // step_runner.cc: the climb.
+  void Reserve();
   void BeginBatch(std::span<const StepItem> items);
   void AddRider(StepItem& item, int32_t index);
   int32_t AddTable(const Sequence& sequence);

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "engine/base/types.h"
 #include "engine/sampling/sampling_params.h"
 
@@ -21,6 +22,9 @@ struct SampledToken {
   int32_t rank = 0;   // 1: the model's most probable token
   std::vector<TokenLogprob> top;  // num_logprobs alternatives, most probable first
 };
+
+// Tokens of one step: mostly one, which then costs no allocation.
+using SampledTokens = absl::InlinedVector<SampledToken, 1>;
 
 // What the sampler must know of one sequence; it grows with Append.
 class TokenHistory {

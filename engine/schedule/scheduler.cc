@@ -60,9 +60,18 @@ void Scheduler::Impl::Remove(SequenceId id) {
     waiting_.erase(sequence);
   } else {
     ReleaseBlocks(*sequence);
-    running_.erase(std::lower_bound(running_.begin(), running_.end(), sequence, ByRank{}));
+    sequence->phase = SequencePhase::kEnded;
   }
-  sequences_.erase(found);
+  auto node = sequences_.extract(found);
+  if (node.mapped().phase == SequencePhase::kEnded) ended_.push_back(std::move(node));
+}
+
+// All at once: many may end in one step.
+void Scheduler::Impl::SweepEnded() {
+  if (ended_.empty()) return;
+  std::erase_if(running_,
+                [](const Sequence* sequence) { return sequence->phase == SequencePhase::kEnded; });
+  ended_.clear();
 }
 
 void Scheduler::Impl::Commit(std::span<const RanRows> rows) {

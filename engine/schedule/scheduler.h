@@ -40,6 +40,7 @@ struct StepPlan {
   std::vector<SequenceId> preempted;
   std::vector<SequenceId> admitted;  // waiting -> running in this step
   int32_t num_rows = 0;              // with the parked rows that may go with them
+  int64_t num_looked_at = 0;         // sequences, to make the plan: what it cost
 
   bool empty() const { return rows.empty(); }
 };

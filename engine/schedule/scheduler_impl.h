@@ -61,7 +61,7 @@ class Scheduler::Impl {
     return found == sequences_.end() ? nullptr : &found->second;
   }
   size_t num_waiting() const { return waiting_.size(); }
-  size_t num_running() const { return running_.size(); }
+  size_t num_running() const { return running_.size() - ended_.size(); }
 
  private:
   using WaitingSet = std::set<Sequence*, ByRank>;
@@ -87,6 +87,7 @@ class Scheduler::Impl {
   int64_t Demand(const Sequence& sequence) const;
   Sequence& Known(SequenceId id);
 
+  void SweepEnded();
   void BeginPass();
   void PlanDecode(Sequence& sequence);
   void PlanPrefill(Sequence& sequence);
@@ -110,6 +111,7 @@ class Scheduler::Impl {
 
   std::unordered_map<SequenceId, Sequence> sequences_;
   std::vector<Sequence*> running_;  // by rank: a vector, because every Plan goes through all of it
+  std::vector<std::unordered_map<SequenceId, Sequence>::node_type> ended_;  // still in running_
   WaitingSet waiting_;
   PrefixSightings sightings_;
   uint64_t num_added_ = 0;

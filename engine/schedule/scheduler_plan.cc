@@ -10,6 +10,7 @@ const StepPlan& Scheduler::Impl::Plan() {
   BeginPass();
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
+    ++plan_.num_looked_at;
     if (!CanRun(sequence)) continue;
     if (Decodes(sequence)) {
       pass_.decodes_ahead -= DecodeRows(sequence);
@@ -27,11 +28,13 @@ const StepPlan& Scheduler::Impl::Plan() {
 }
 
 void Scheduler::Impl::BeginPass() {
+  SweepEnded();
   plan_.rows.clear();
   plan_.preempted.clear();
   plan_.admitted.clear();
   prefill_.clear();
   pass_ = Pass{.budget = options_.max_rows, .next_waiting = waiting_.begin()};
+  plan_.num_looked_at = std::ssize(running_);
   for (const Sequence* sequence : running_) {
     if (!CanRun(*sequence)) continue;
     if (Decodes(*sequence)) pass_.decodes_ahead += DecodeRows(*sequence);
@@ -79,6 +82,7 @@ size_t Scheduler::Impl::Admit(const Sequence* limit) {
   while (pass_.admitting && next != waiting_.end() &&
          (limit == nullptr || Outranks(**next, *limit))) {
     Sequence& sequence = **next;
+    ++plan_.num_looked_at;
     if (!CanRun(sequence) || WaitsForSibling(sequence)) {
       ++next;
       continue;

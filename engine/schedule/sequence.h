@@ -31,7 +31,7 @@ struct SequenceSpec {
   bool may_leave = false;
 };
 
-enum class SequencePhase { kWaiting, kRunning };
+enum class SequencePhase { kWaiting, kRunning, kEnded };
 
 // Scheduling state of one sequence. Owned by the Scheduler; others read it.
 struct Sequence {

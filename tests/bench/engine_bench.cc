@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,13 +18,13 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model/staged_model.h"
 #include "tests/bench/machine_floor.h"
-#include "tests/testing/tiny_model.h"
+#include "tests/bench/random_model.h"
 
 namespace spade::bench {
 namespace {
 
 constexpr int32_t kBlockSize = 16;
-constexpr int32_t kContext = 512;
+constexpr int32_t kContext = kRandomModelContext;
 constexpr int32_t kMaxSequences = 32;
 
 struct Options {
@@ -138,43 +137,8 @@ void Report(const Options& options, std::span<Bench> benches, const Case& shape)
   std::fflush(stdout);
 }
 
-testing::TinyModelSpec ShapeOf(const std::string& name) {
-  testing::TinyModelSpec spec;
-  spec.dtype = DType::kBF16;
-  spec.max_context = kContext;
-  if (name == "1.1b") {  // TinyLlama's
-    spec.hidden_size = 2048;
-    spec.intermediate_size = 5632;
-    spec.num_layers = 22;
-    spec.num_heads = 32;
-    spec.num_kv_heads = 4;
-    spec.head_dim = 64;
-    spec.vocab_size = 32000;
-    spec.tied_head = false;
-  } else {  // SmolLM-135M's
-    spec.hidden_size = 576;
-    spec.intermediate_size = 1536;
-    spec.num_layers = 30;
-    spec.num_heads = 9;
-    spec.num_kv_heads = 3;
-    spec.head_dim = 64;
-    spec.vocab_size = 49152;
-  }
-  return spec;
-}
-
-// The folder of a random checkpoint of the shape, written on first use.
-std::string PrepareCheckpoint(const Options& options) {
-  const std::string directory = options.cache + "/" + options.shape;
-  if (std::filesystem::exists(directory + "/tokenizer_config.json")) return directory;
-  std::fprintf(stderr, "writing random weights to %s ...\n", directory.c_str());
-  std::filesystem::create_directories(directory);
-  testing::WriteTinyModel(directory, ShapeOf(options.shape));
-  return directory;
-}
-
 absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
-  const std::string directory = PrepareCheckpoint(options);
+  const std::string directory = RandomModel(options.cache, options.shape);
   SPADE_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(directory + "/config.json", 1 << 20));
   SPADE_ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(json, ""));
   SPADE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));

@@ -13,7 +13,7 @@ namespace {
 
 void DieUnlessOk(const absl::Status& status) {
   if (status.ok()) return;
-  std::fprintf(stderr, "exit_bench: %s\n", status.ToString().c_str());
+  std::fprintf(stderr, "a request failed: %s\n", status.ToString().c_str());
   std::exit(1);
 }
 
@@ -43,6 +43,9 @@ class GenerateReply final : public GenerateSink {
   GenerateReply(Places* places, Reply* reply) : places_(*places), reply_(*reply) {}
   void OnDelta(GenerateDelta delta) override {
     for (const SampledToken& token : delta.tokens) reply_.tokens.push_back(token.id);
+    if (!delta.finish || !delta.finish->early) return;
+    reply_.layer_rows_saved = delta.finish->early->layer_rows_saved;
+    reply_.layer_rows_full = delta.finish->early->layer_rows_full;
   }
   void OnDone(const absl::Status& status) override {
     DieUnlessOk(status);
@@ -62,6 +65,8 @@ class DecideReply final : public DecideSink {
     reply_.label = decision.label;
     reply_.probabilities = decision.probabilities;
     reply_.exit_layer = decision.exit_layer;
+    reply_.layer_rows_saved = decision.layer_rows_saved;
+    reply_.layer_rows_full = decision.layer_rows_full;
   }
   void OnDone(const absl::Status& status) override {
     DieUnlessOk(status);

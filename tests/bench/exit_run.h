@@ -15,6 +15,8 @@ struct Reply {
   int32_t label = -1;                // Decide: the final answer
   std::vector<float> probabilities;  // of it
   int32_t exit_layer = 0;
+  double layer_rows_saved = 0;  // of early exits; of
+  double layer_rows_full = 0;
 };
 
 // Sends request i for each i in [0, count), `in_flight` at a time, and waits for all answers.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -27,11 +28,12 @@ class ForcedTokenExits final : public TokenExits {
 
   void Guess(int32_t layer, Tensor rows, std::span<TokenGuess> guesses) override {
     EXPECT_EQ(rows.rows, static_cast<int64_t>(guesses.size()));
-    logits_.assign(guesses.size(), std::vector<float>(candidates_.size(), -100.0f));
+    logits_.resize(std::max(logits_.size(), guesses.size()));
     for (size_t i = 0; i < guesses.size(); ++i) {
       TokenGuess& guess = guesses[i];
       const auto token = exit_(*scheduler_->Find(guess.sequence), guess.position, layer);
       guess.entropy = token ? 0 : std::numeric_limits<float>::infinity();
+      logits_[i].assign(candidates_.size(), -100.0f);
       if (token) logits_[i][static_cast<size_t>(*token)] = 100;
       guess.logits = logits_[i];
     }
@@ -93,7 +95,7 @@ ForcedExitEngine::ForcedExitEngine(EngineOptions options, ForcedExit exit)
   parts_->token_exits = std::make_unique<ForcedTokenExits>(
       parts_->scheduler.get(), parts_->info.config.vocab_size, std::move(exit));
   EXPECT_TRUE(MakeRunner(options, parts_).ok());
-  parts_->runner->rules().set_drafting({{1.0f, 1.0f}, MaxParked(options)});
+  parts_->runner->rules().drafting() = {{1.0f, 1.0f}, MaxParked(options)};
   engine_ = Engine::Create(options, *std::move(parts), registry_.get());
 }
 

@@ -28,7 +28,7 @@ ALLOWED = {
                       "engine/sampling", "proto"},
     "loadtest": {"proto"},
     "tools": BASE | {"engine/tokenizer", "engine/model", "engine/exit", "engine/kv",
-                     "engine/runtime", "engine/sampling", "engine/schedule"},
+                     "engine/runtime", "engine/sampling", "engine/schedule", "loadtest"},
 }
 GENERATED = ("spade/", "grpc/", "inference/", "vllm/", "smg/")  # folders of proto/
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

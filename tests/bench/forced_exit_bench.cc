@@ -1,0 +1,197 @@
+// How much of what the layers not run promise becomes throughput: exits forced to a mix of depths,
+// FAST beside EXACT in turns on the same requests, through the whole engine on random weights.
+
+#include <prometheus/registry.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "tests/bench/exit_run.h"
+#include "tests/bench/forced_engine.h"
+#include "tests/bench/random_model.h"
+#include "tools/simulate/exit_depths.h"
+
+namespace spade::bench {
+namespace {
+
+struct Options {
+  std::string shape = "1.1b";
+  std::string cache = "/tmp/spade-bench";
+  std::string compute = "auto";
+  std::string exits;
+  int32_t threads = 2;
+  int32_t in_flight = 32;
+  int32_t requests = 64;
+  int32_t prompt = 128;
+  int32_t tokens = 32;
+  int32_t repeats = 5;
+};
+
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+class Bench {
+ public:
+  Bench(const Options& options, Engine* engine, std::vector<int32_t> exit_layers,
+        const simulate::ExitDepths* depths)
+      : options_(options), engine_(*engine), exits_(std::move(exit_layers)), depths_(*depths) {}
+
+  enum class Kind { kDecide, kGenerate };
+  void Report(const char* name, Kind kind);
+
+ private:
+  double Run(Kind kind, ExitMode mode, std::vector<Reply>* replies);
+  std::vector<TokenId> Prompt(int32_t i) const;
+
+  const Options& options_;
+  Engine& engine_;
+  const std::vector<int32_t> exits_;
+  const simulate::ExitDepths& depths_;
+};
+
+std::vector<TokenId> Bench::Prompt(int32_t i) const {
+  std::vector<TokenId> prompt = {0};
+  for (int32_t k = 1; k < options_.prompt; ++k) prompt.push_back(2 + (i * 131 + k * 7) % 200);
+  return prompt;
+}
+
+// What makes a decision leave at its exit; 0: at none.
+double Bound(const simulate::ExitDepths& depths, const std::vector<int32_t>& exits,
+             int32_t num_layers, int32_t i) {
+  const auto exit = std::ranges::find(exits, depths.LayersOf(i, 0, num_layers));
+  return exit == exits.end() ? 0
+                             : kForcedMismatch * (1.5 + static_cast<double>(exit - exits.begin()));
+}
+
+double Bench::Run(Kind kind, ExitMode mode, std::vector<Reply>* replies) {
+  ExitRun run(&engine_, options_.in_flight);
+  if (kind == Kind::kDecide) {
+    const auto decide = [&](int32_t i) {
+      DecideRequest request;
+      request.context.prompt = Prompt(i);
+      request.labels.assign(std::begin(kForcedLabels), std::end(kForcedLabels));
+      const double bound = Bound(depths_, exits_, engine_.info().config.num_layers, i);
+      request.mode = bound > 0 ? mode : ExitMode::kExact;
+      request.max_mismatch = request.mode == ExitMode::kFast ? bound : 0;
+      return request;
+    };
+    return run.Decide(options_.requests, decide, replies);
+  }
+  const auto generate = [&](int32_t i) {
+    GenerateRequest request;
+    request.context.prompt = Prompt(i);
+    request.max_tokens = options_.tokens;
+    request.ignore_eos = true;
+    request.detokenize = false;
+    request.sampling.temperature = 0;
+    request.mode = mode;
+    request.max_mismatch = mode == ExitMode::kFast ? kForcedMismatch : 0;
+    return request;
+  };
+  return run.Generate(options_.requests, generate, replies);
+}
+
+void Bench::Report(const char* name, Kind kind) {
+  std::vector<double> exact;
+  std::vector<double> fast;
+  std::vector<double> gains;
+  std::vector<Reply> replies;
+  for (int32_t repeat = 0; repeat < options_.repeats; ++repeat) {
+    exact.push_back(Run(kind, ExitMode::kExact, &replies));
+    fast.push_back(Run(kind, ExitMode::kFast, &replies));
+    gains.push_back(exact.back() / fast.back());
+  }
+  double saved = 0;
+  double full = 0;
+  for (const Reply& reply : replies) {
+    saved += reply.layer_rows_saved;
+    full += reply.layer_rows_full;
+  }
+  // A generation's prompt goes to full depth.
+  if (kind == Kind::kGenerate) {
+    full += 1.0 * options_.requests * options_.prompt * engine_.info().config.num_layers;
+  }
+  const double predicted = full / (full - saved);
+  std::printf("%-10s %10.3f %10.3f %8.3fx %10.1f%% %10.3fx %13.0f%%\n", name, Median(exact),
+              Median(fast), Median(gains), 100 * saved / full, predicted,
+              predicted > 1 ? 100 * (Median(gains) - 1) / (predicted - 1) : 0);
+  std::fflush(stdout);
+}
+
+// A mix like that of the certified thresholds in the literature: most rows go on past the middle.
+std::string DefaultExits(const std::string& shape) {
+  if (shape == "1.1b") return "10:0.15,14:0.2,18:0.25";
+  if (shape == "135m") return "14:0.15,19:0.2,24:0.25";
+  return "6:0.15,8:0.2,10:0.25";
+}
+
+absl::Status RunAll(Options options) {
+  EngineOptions engine_options;
+  engine_options.model_directory = RandomModel(options.cache, options.shape);
+  engine_options.backend.num_threads = options.threads;
+  engine_options.compute = options.compute;
+  engine_options.kv_memory_bytes = int64_t{1} << 30;
+  engine_options.prefix_cache = false;
+  engine_options.shadow_share = 0;
+  if (options.exits.empty()) options.exits = DefaultExits(options.shape);
+  SPADE_ASSIGN_OR_RETURN(const simulate::ExitDepths depths,
+                         simulate::ExitDepths::Parse(options.exits, /*seed=*/1));
+  const std::vector<int32_t> exits = depths.ExitLayers(/*num_layers=*/1 << 20);
+  const auto depth = [&](const Sequence& sequence, int32_t position) {
+    return depths.LayersOf(static_cast<int64_t>(sequence.id), position, 1 << 20);
+  };
+  SPADE_ASSIGN_OR_RETURN(std::unique_ptr<EngineParts> parts,
+                         LoadForcedParts(engine_options, exits, depth));
+  prometheus::Registry registry;
+  const std::unique_ptr<Engine> engine =
+      Engine::Create(engine_options, std::move(parts), &registry);
+  std::printf("%s, %s, exits %s, %d requests of %d tokens, %d in flight, medians of %d\n",
+              options.shape.c_str(), engine->info().device.c_str(), options.exits.c_str(),
+              options.requests, options.prompt, options.in_flight, options.repeats);
+  std::printf("%-10s %10s %10s %9s %11s %11s %14s\n", "", "EXACT, s", "FAST, s", "gain", "not run",
+              "predicts", "of predicted");
+  Bench bench(options, engine.get(), exits, &depths);
+  bench.Report("decide", Bench::Kind::kDecide);
+  bench.Report("generate", Bench::Kind::kGenerate);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace spade::bench
+
+int main(int argc, char** argv) {
+  spade::bench::Options options;
+  CLI::App app("Throughput gained by forced exits against what the layers not run predict");
+  app.add_option("--shape", options.shape, "1.1b, 135m or 20m")
+      ->check(CLI::IsMember({"1.1b", "135m", "20m"}))
+      ->capture_default_str();
+  app.add_option("--cache", options.cache, "folder for the random checkpoints")
+      ->capture_default_str();
+  app.add_option("--compute", options.compute, "type of products: auto, f32, bf16")
+      ->capture_default_str();
+  app.add_option("--exits", options.exits, "LAYER:SHARE,...; default: a mix for the shape");
+  app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--in-flight", options.in_flight)->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--requests", options.requests)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--prompt", options.prompt, "tokens")
+      ->check(CLI::Range(2, 256))
+      ->capture_default_str();
+  app.add_option("--tokens", options.tokens, "generated")
+      ->check(CLI::Range(2, 256))
+      ->capture_default_str();
+  app.add_option("--repeats", options.repeats)->check(CLI::PositiveNumber)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  spdlog::set_level(spdlog::level::warn);
+  const absl::Status status = spade::bench::RunAll(options);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "forced_exit_bench: %s\n", status.ToString().c_str());
+  return 1;
+}
