@@ -66,10 +66,14 @@ GrpcServer::GrpcServer(ListenOptions options, const ServerIdentity& identity,
       metrics_(registry),
       service_(Context(), identity),
       open_inference_(Context(), identity.version),
-      vllm_engine_(Context(), identity) {}
+      vllm_engine_(Context(), identity),
+      admin_(Context()) {}
 
 ServiceContext GrpcServer::Context() {
-  return ServiceContext{&state_, &metrics_, &writes_, &random_, logger_};
+  return ServiceContext{&state_,           &metrics_,
+                        &writes_,          &random_,
+                        logger_,           static_cast<size_t>(options_.max_unread_bytes),
+                        options_.max_stall};
 }
 
 GrpcServer::~GrpcServer() {
@@ -91,6 +95,7 @@ absl::Status GrpcServer::Start() {
   builder.RegisterService(&service_);
   builder.RegisterService(&open_inference_);
   builder.RegisterService(&vllm_engine_);
+  if (options_.admin) builder.RegisterService(&admin_);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError("cannot listen on " + options_.address +

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "server/admin_service.h"
 #include "server/health_monitor.h"
 #include "server/infer/open_inference_service.h"
 #include "server/inference_engine.h"
@@ -54,6 +55,7 @@ class GrpcServer {
   InferenceService service_;
   OpenInferenceService open_inference_;
   VllmEngineService vllm_engine_;
+  AdminService admin_;
   WriteExecutor writes_;
   std::unique_ptr<InferenceEngine> engine_;
   int port_ = 0;

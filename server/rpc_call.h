@@ -25,6 +25,9 @@ struct ServiceContext {
   WriteExecutor* writes;
   RandomSource* random;
   std::shared_ptr<spdlog::logger> logger;
+  // Of one stream: so many bytes, unread for so long, end it.
+  size_t max_unread_bytes = 0;
+  std::chrono::milliseconds max_stall{0};
 };
 
 // One RPC as the metrics, the log and the drain see it: from construction to destruction.

@@ -10,8 +10,8 @@
 
 namespace spade {
 
-// The one place where a status leaves the process. RESOURCE_EXHAUSTED carries a
-// google.rpc.RetryInfo with `retry_delay` in its details.
+// The one place where a status leaves the process. Its details carry, of RESOURCE_EXHAUSTED, a
+// google.rpc.RetryInfo with `retry_delay`, and a google.rpc.ErrorInfo where a reason was set.
 grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::milliseconds retry_delay);
 
 // What of a message leaves the process, in a status or in a response: whole UTF-8 characters.

@@ -9,7 +9,7 @@
 
 namespace spade {
 
-enum class Command { kGenerate, kDecide, kTokenize, kDetokenize, kInfo, kHealth };
+enum class Command { kGenerate, kDecide, kTokenize, kDetokenize, kInfo, kHealth, kRequests };
 
 struct ClientOptions {
   Command command = Command::kGenerate;
@@ -18,6 +18,7 @@ struct ClientOptions {
   std::string tls_ca_file;           // empty: the system's
   std::string tls_certificate_file;  // empty: none
   std::string tls_key_file;
+  std::string tenant;     // empty: none
   double deadline_s = 0;  // 0: none
   bool json = false;      // messages as JSON, one a line
   bool stats = false;     // usage and timings on stderr
@@ -27,6 +28,7 @@ struct ClientOptions {
   v1::TokenizeRequest tokenize;
   v1::DetokenizeRequest detokenize;
   std::string health_service;
+  uint32_t num_requests = 50;  // to list
 };
 
 // Options, or what to print and the code to exit with instead (--help, errors).

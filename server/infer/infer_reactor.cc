@@ -29,6 +29,7 @@ InferReactor::InferReactor(const ServiceContext& service, grpc::CallbackServerCo
                            ::inference::ModelInferResponse* response)
     : service_(service),
       deadline_(DeadlineOf(*context)),
+      tenant_(TenantOf(*context)),
       response_(response),
       call_(std::in_place, service, RpcMethod::kModelInfer),
       responses_(request) {}
@@ -47,6 +48,7 @@ absl::Status InferReactor::Submit(const ::inference::ModelInferRequest& request)
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Accept());
   SPADE_ASSIGN_OR_RETURN(InferTask task,
                          PrepareInference(*model, request, /*streaming=*/false, deadline_));
+  SPADE_ASSIGN_OR_RETURN(task.context().tenant, tenant_);
   call_->set_request_id(task.context().id);
   responses_.SetOutput(std::move(task.output));
   SPADE_ASSIGN_OR_RETURN(

@@ -40,6 +40,8 @@ class ServerTest : public ::testing::Test {
   // Value of one series of the registry; 0 if there is none. `method` and `code` are those of RPCs.
   double Metric(const std::string& name, const std::string& method = "",
                 const std::string& code = "");
+  // spade_failures_total of a code, spelt as RpcMetrics spells it, and a reason.
+  double Failures(const std::string& code, Reason reason);
   // A context that ends a hung test.
   static std::unique_ptr<grpc::ClientContext> Context();
 

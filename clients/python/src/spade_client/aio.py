@@ -46,6 +46,9 @@ class AsyncClient:
         self._stub = stubs.InferenceServiceStub(self._channel)
         self._timeout = timeout
 
+    def _within(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -58,7 +61,7 @@ class AsyncClient:
     async def generate(self, prompt: Prompt, *, timeout: float | None = None,
                        **options: Any) -> AsyncIterator[Delta]:
         request = messages.generate_request(prompt, **options)
-        call = self._stub.Generate(request, timeout=timeout or self._timeout)
+        call = self._stub.Generate(request, timeout=self._within(timeout))
         try:
             with rpc_errors():
                 async for response in call:
@@ -84,7 +87,7 @@ class AsyncClient:
     ) -> Decision:
         request = messages.decide_request(prompt, labels, **options)
         with rpc_errors():
-            async for response in self._stub.Decide(request, timeout=timeout or self._timeout):
+            async for response in self._stub.Decide(request, timeout=self._within(timeout)):
                 made = messages.decision(response)
                 if made.final:
                     return made
@@ -115,7 +118,7 @@ class AsyncClient:
             except Exception as error:  # not gRPC's to swallow
                 failure.append(error)
 
-        call = self._stub.DecideStream(requests(), timeout=timeout or self._timeout)
+        call = self._stub.DecideStream(requests(), timeout=self._within(timeout))
         answered = 0
         try:
             with rpc_errors():

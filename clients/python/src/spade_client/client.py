@@ -35,6 +35,9 @@ class Client:
         self._stub = stubs.InferenceServiceStub(self._channel)
         self._timeout = timeout
 
+    def _within(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
     def close(self) -> None:
         self._channel.close()
 
@@ -49,7 +52,7 @@ class Client:
         """Continues a prompt, as it is written; `options` are those of
         messages.generate_request. Leaving the iterator cancels the request."""
         request = messages.generate_request(prompt, **options)
-        call = self._stub.Generate(request, timeout=timeout or self._timeout)
+        call = self._stub.Generate(request, timeout=self._within(timeout))
         return self._deltas(call)
 
     def _deltas(self, call: Any) -> Iterator[Delta]:
@@ -80,7 +83,7 @@ class Client:
         "verified" hands its early answer to `preview`."""
         request = messages.decide_request(prompt, labels, **options)
         with rpc_errors():
-            for response in self._stub.Decide(request, timeout=timeout or self._timeout):
+            for response in self._stub.Decide(request, timeout=self._within(timeout)):
                 made = messages.decision(response)
                 if made.final:
                     return made
@@ -105,7 +108,7 @@ class Client:
             raise ValueError("max_in_flight must be at least 1")
         feed = _Feed(questions, max_in_flight,
                      lambda i, q: messages.numbered_request(i, q, labels, **options))
-        call = self._stub.DecideStream(feed, timeout=timeout or self._timeout)
+        call = self._stub.DecideStream(feed, timeout=self._within(timeout))
         answered = 0
         try:
             with rpc_errors():
