@@ -28,6 +28,7 @@ absl::Status DecideReactor::Submit(const std::shared_ptr<DecideReactor>& stream,
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, stream->service().state->Accept());
   SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request));
   converted.context.deadline = stream->deadline();
+  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, stream->tenant());
   stream->caller().ScopeCache(converted.context);
   stream->SetRequestId(converted.context.id);
   DecisionConverter converter(

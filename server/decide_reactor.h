@@ -15,6 +15,7 @@ class DecideBuffer {
  public:
   void Add(v1::DecideResponse response) { pending_.push_back(std::move(response)); }
   bool empty() const { return pending_.empty(); }
+  size_t bytes() const { return 0; }  // too little to count
   v1::DecideResponse Take() {
     v1::DecideResponse response = std::move(pending_.front());
     pending_.pop_front();

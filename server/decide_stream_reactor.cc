@@ -23,6 +23,7 @@ class DecideStreamReactor::Sink final : public DecideSink {
   }
   void OnDone(const absl::Status& status) override {
     stream_->Unregister(id_);
+    stream_->CountFailure(status);
     stream_->Close(key_, [&](DecideBuffer& lane) {
       if (!status.ok()) lane.Add(converter_.Error(status));
     });
@@ -38,6 +39,7 @@ class DecideStreamReactor::Sink final : public DecideSink {
 void DecideStreamReactor::Handle(const v1::DecideRequest& request) {
   const Key key = Open({});
   const absl::Status status = Submit(request, key);
+  CountFailure(status);
   if (status.ok()) return;
   Close(key, [&](DecideBuffer& lane) {
     // An id that is too long is one of the errors; it may be held for as long as nobody reads.
@@ -53,6 +55,7 @@ absl::Status DecideStreamReactor::Submit(const v1::DecideRequest& request, Key k
   if (id.empty()) return FieldError("request_id", "answers are matched by it; must not be empty");
   SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request));
   converted.context.deadline = deadline();
+  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, tenant());
   caller().ScopeCache(converted.context);
   SPADE_RETURN_IF_ERROR(Register(id));
   DecisionConverter converter(request, id, model->engine->info().config.num_layers);

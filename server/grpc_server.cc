@@ -53,10 +53,18 @@ GrpcServer::GrpcServer(ListenOptions options, const ServerIdentity& identity,
       auth_(std::make_shared<Authenticator>(options_.token_file, registry, logger_)),
       service_(Context(), identity),
       open_inference_(Context(), identity.version),
-      vllm_engine_(Context(), identity) {}
+      vllm_engine_(Context(), identity),
+      admin_(Context()) {}
 
 ServiceContext GrpcServer::Context() {
-  return ServiceContext{&state_, &metrics_, &writes_, &random_, logger_, auth_.get()};
+  return ServiceContext{&state_,
+                        &metrics_,
+                        &writes_,
+                        &random_,
+                        logger_,
+                        auth_.get(),
+                        static_cast<size_t>(options_.max_unread_bytes),
+                        options_.max_stall};
 }
 
 GrpcServer::~GrpcServer() {
@@ -96,6 +104,7 @@ absl::Status GrpcServer::Start() {
   builder.RegisterService(&service_);
   builder.RegisterService(&open_inference_);
   builder.RegisterService(&vllm_engine_);
+  if (options_.admin) builder.RegisterService(&admin_);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError("cannot listen on " + options_.address +

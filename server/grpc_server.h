@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "server/admin_service.h"
 #include "server/auth/authenticator.h"
 #include "server/auth/watched_files.h"
 #include "server/health_monitor.h"
@@ -58,6 +59,7 @@ class GrpcServer {
   InferenceService service_;
   OpenInferenceService open_inference_;
   VllmEngineService vllm_engine_;
+  AdminService admin_;
   WriteExecutor writes_;
   std::unique_ptr<InferenceEngine> engine_;
   int port_ = 0;

@@ -29,7 +29,9 @@ HealthMonitor::HealthMonitor(grpc::HealthCheckServiceInterface* health, ServingS
       logger_(std::move(logger)),
       serving_gauge_(MakeGauge(registry, "spade_serving", "1 while health reports SERVING")),
       heartbeat_age_(MakeGauge(registry, "spade_engine_heartbeat_age_seconds",
-                               "Time since the engine's last finished step; 0 while idle")) {
+                               "Time since the engine's last finished step; 0 while idle")),
+      idle_(MakeGauge(registry, "spade_engine_idle",
+                      "1 while the engine has no requests: then no step is no hang")) {
   health_->SetServingStatus(kLiveness, true);
   for (const char* service : kServices) health_->SetServingStatus(service, false);
   thread_ = std::thread([this] { Run(); });
@@ -46,8 +48,11 @@ HealthMonitor::~HealthMonitor() {
 
 void HealthMonitor::Update() {
   std::lock_guard lock(mutex_);
-  const double age = HeartbeatAge();
+  const ServedModel* model = state_->model();
+  const EngineStats stats = model == nullptr ? EngineStats() : model->engine->Stats();
+  const double age = stats.idle ? 0 : stats.seconds_since_step;
   heartbeat_age_.Set(age);
+  idle_.Set(stats.idle ? 1 : 0);
   const bool stalled = age > std::chrono::duration<double>(liveness_timeout_).count();
   if (stalled != stalled_) {
     stalled_ = stalled;
@@ -60,7 +65,7 @@ void HealthMonitor::Update() {
       logger_->info("the engine makes progress again");
     }
   }
-  const bool serving = state_->model() != nullptr && !state_->draining() && !stalled;
+  const bool serving = model != nullptr && !state_->draining() && !stalled;
   if (serving == serving_) return;
   serving_ = serving;
   serving_gauge_.Set(serving ? 1 : 0);
@@ -76,13 +81,6 @@ void HealthMonitor::Run() {
     Update();
     lock.lock();
   }
-}
-
-double HealthMonitor::HeartbeatAge() const {
-  const ServedModel* model = state_->model();
-  if (model == nullptr) return 0;
-  const EngineStats stats = model->engine->Stats();
-  return stats.idle ? 0 : stats.seconds_since_step;
 }
 
 }  // namespace spade

@@ -15,7 +15,7 @@
 
 namespace spade {
 
-// Tells gRPC's health service, and two metrics, what is true: SERVING while a model is loaded,
+// Tells gRPC's health service, and three metrics, what is true: SERVING while a model is loaded,
 // nothing drains, and the engine's loop either is idle or has finished a step within
 // `liveness_timeout`. The name "liveness" asks for the last of these only: what it calls
 // NOT_SERVING a restart can help. Thread-safe.
@@ -34,7 +34,6 @@ class HealthMonitor {
 
  private:
   void Run();
-  double HeartbeatAge() const;
 
   grpc::HealthCheckServiceInterface* const health_;
   ServingState* const state_;
@@ -42,6 +41,7 @@ class HealthMonitor {
   const std::shared_ptr<spdlog::logger> logger_;
   prometheus::Gauge& serving_gauge_;
   prometheus::Gauge& heartbeat_age_;
+  prometheus::Gauge& idle_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

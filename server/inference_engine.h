@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/runtime/engine.h"
@@ -27,6 +29,7 @@ class InferenceEngine {
   virtual void StopAccepting() = 0;
   virtual int Drain(std::chrono::milliseconds grace) = 0;
   virtual EngineStats Stats() const = 0;
+  virtual std::vector<RequestRecord> RecentRequests(size_t count) const = 0;
 };
 
 // The engine itself behind the interface.
@@ -48,6 +51,9 @@ class LoadedEngine final : public InferenceEngine {
   void StopAccepting() override { engine_->StopAccepting(); }
   int Drain(std::chrono::milliseconds grace) override { return engine_->Drain(grace); }
   EngineStats Stats() const override { return engine_->Stats(); }
+  std::vector<RequestRecord> RecentRequests(size_t count) const override {
+    return engine_->RecentRequests(count);
+  }
 
  private:
   std::unique_ptr<Engine> engine_;

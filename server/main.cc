@@ -10,6 +10,7 @@
 
 #include "engine/runtime/engine.h"
 #include "server/cpu_cores.h"
+#include "server/crash_report.h"
 #include "server/grpc_server.h"
 #include "server/logging.h"
 #include "server/metrics_endpoint.h"
@@ -70,11 +71,13 @@ int Run(ServerOptions options, ShutdownSignals& signals) {
     logger->error("{}", engine.status().ToString());
     return kLoadError;
   }
+  crash_report::SetEngine(&(*engine)->facts());
   server.Serve(std::make_unique<LoadedEngine>(*std::move(engine)), options.engine.model_name);
   logger->info("serving {}", options.engine.model_name);
   signals.Wait();
   logger->info("draining for up to {} ms", options.listen.drain_timeout.count());
   const int cut_off = server.Drain();
+  crash_report::SetEngine(nullptr);
   logger->info("stopped; {} requests cut off", cut_off);
   return EXIT_SUCCESS;
 }
@@ -88,6 +91,7 @@ int main(int argc, char** argv) {
     std::fputs(parsed.output.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   }
+  spade::crash_report::Install(spade::kVersion, parsed.options->engine.model_name);
   spade::ShutdownSignals signals;  // before any other thread
   return spade::Run(*std::move(parsed.options), signals);
 }

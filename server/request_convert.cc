@@ -1,6 +1,7 @@
 #include "server/request_convert.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -23,6 +24,7 @@ constexpr size_t kMaxCacheSaltBytes = 256;
 constexpr size_t kMinPromptByteLimit = 64u << 10;
 constexpr size_t kPromptBytesPerToken = 32;  // of the context; text is about 4
 constexpr int kMaxLogitBiases = 4096;
+constexpr double kMaxQueueSeconds = 1e6;
 
 absl::StatusOr<std::vector<TokenId>> CheckedTokenIds(
     const std::string& field, const google::protobuf::RepeatedField<uint32_t>& ids,
@@ -216,6 +218,12 @@ absl::StatusOr<RequestContext> RequestConverter::Context(const Request& request)
   }
   context.cache_salt = request.cache_salt();
   context.priority = request.priority();
+  SPADE_RETURN_IF_ERROR(
+      CheckRange("max_queue_seconds", request.max_queue_seconds(), 0, kMaxQueueSeconds));
+  if (request.max_queue_seconds() > 0) {
+    context.max_queue_time = std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(request.max_queue_seconds()));
+  }
   const bool add_special = !request.has_add_special_tokens() || request.add_special_tokens();
   std::string field = "text";
   if (request.has_text()) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/rpc_call.h"
+#include "server/tenant.h"
 
 namespace spade {
 
@@ -52,13 +53,19 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
                 grpc::CallbackServerContext* context)
       : service_(service),
         deadline_(DeadlineOf(*context)),
+        tenant_(TenantOf(*context)),
         call_(std::in_place, service, method, *context) {}
 
   const ServiceContext& service() const { return service_; }
   const std::optional<Clock::time_point>& deadline() const { return deadline_; }
+  // Of one request: the stream goes on.
+  void CountFailure(const absl::Status& status) {
+    if (!status.ok()) service_.metrics->Failed(status);
+  }
 
   // While a request is handled.
   const Caller& caller() const { return call_->caller(); }
+  absl::StatusOr<std::string> tenant() const { return call_->TenantOr(tenant_); }
 
   // Takes on the request that was just read: opens a lane for it, whatever becomes of it. One at a
   // time.
@@ -257,6 +264,7 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
 
   const ServiceContext& service_;
   const std::optional<Clock::time_point> deadline_;
+  const absl::StatusOr<std::string> tenant_;
   std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
   Request request_;                        // being read
   Response current_;                       // being written

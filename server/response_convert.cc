@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/base/reason.h"
 #include "kernels/check.h"
 #include "server/status_convert.h"
 
@@ -75,6 +76,7 @@ v1::GenerateResponse& GenerateBuffer::Open(uint32_t index) {
 }
 
 void GenerateBuffer::Add(const GenerateDelta& delta) {
+  unread_.Add(delta);
   const auto index = static_cast<uint32_t>(delta.index);
   for (const SampledToken& token : delta.prompt_logprobs) {
     SetLogprob(token, *Open(index).add_prompt_logprobs());
@@ -94,6 +96,7 @@ v1::GenerateResponse GenerateBuffer::Take() {
   SPADE_CHECK(!pending_.empty());
   v1::GenerateResponse message = std::move(pending_.front());
   pending_.pop_front();
+  unread_.Take(message.ByteSizeLong(), !pending_.empty());
   return message;
 }
 
@@ -135,6 +138,10 @@ v1::DecideResponse DecisionConverter::Error(const absl::Status& status) const {
   response.mutable_error()->set_code(status.raw_code());
   response.mutable_error()->set_message(
       TruncatedMessage({status.message().data(), status.message().size()}));
+  if (const auto delay = RetryAfterOf(status)) {
+    response.mutable_error()->set_retry_after_seconds(
+        std::chrono::duration<double>(*delay).count());
+  }
   return response;
 }
 

@@ -9,6 +9,7 @@
 #include "engine/runtime/engine.h"
 #include "engine/runtime/request.h"
 #include "server/inference_engine.h"
+#include "server/unread_bytes.h"
 #include "spade/v1/inference.pb.h"
 
 namespace spade {
@@ -25,6 +26,7 @@ class GenerateBuffer {
 
   void Add(const GenerateDelta& delta);
   bool empty() const { return pending_.empty(); }
+  size_t bytes() const { return unread_.count(); }
   v1::GenerateResponse Take();  // must not be empty
 
  private:
@@ -33,6 +35,7 @@ class GenerateBuffer {
 
   bool with_logprobs_;
   std::deque<v1::GenerateResponse> pending_;
+  UnreadBytes unread_;
 };
 
 // Decisions of one request to messages; knows the labels' texts and, in mode VERIFIED, the first

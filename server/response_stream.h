@@ -7,12 +7,15 @@
 #include <optional>
 #include <utility>
 
+#include "engine/base/reason.h"
 #include "server/rpc_call.h"
+#include "server/tenant.h"
 
 namespace spade {
 
 // The sending half of a server-streaming call that the engine feeds. Buffer: Add(...), empty(),
-// Take() -> Response; what is added while a write is in flight waits there.
+// bytes(), Take() -> Response; what is added while a write is in flight waits there. A client that
+// lets too many bytes wait for too long is cut off.
 //
 // Called from three sides at once: the engine's thread (Deliver, Complete), the write executor
 // (Resume) and gRPC's threads (OnWriteDone, OnCancel, OnDone). Lives until both gRPC (self_) and
@@ -36,10 +39,14 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
   }
 
   void Resume() final {
+    bool cut_off;
     {
       std::lock_guard lock(mutex_);
       resume_posted_ = false;
+      cut_off = stalled_ && !cancelled_ && !finishing_;
+      cutting_off_ = cut_off;
     }
+    if (cut_off) CutOff();
     Advance();
   }
 
@@ -49,6 +56,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
       : service_(service),
         context_(context),
         deadline_(DeadlineOf(*context)),
+        tenant_(TenantOf(*context)),
         call_(std::in_place, service, method, *context),
         buffer_(std::move(buffer)) {}
 
@@ -57,6 +65,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   // While the request is submitted.
   const Caller& caller() const { return call_->caller(); }
+  absl::StatusOr<std::string> tenant() const { return call_->TenantOr(tenant_); }
 
   void SetRequestId(const std::string& id) {
     context_->AddInitialMetadata("x-request-id", id);
@@ -70,7 +79,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
       std::lock_guard lock(mutex_);
       engine_ = engine;
       handle_ = handle;
-      cancel = cancelled_;
+      cancel = cancelled_ || cancel_wanted_;
     }
     if (cancel) engine->Cancel(handle);
   }
@@ -82,12 +91,14 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     configure(buffer_);
   }
 
-  // Ends the engine's request, whose OnDone then ends the call.
+  // Ends the engine's request, whose OnDone then ends the call; one that the engine is yet to get,
+  // as soon as it has it.
   void CancelRequest() {
     InferenceEngine* engine;
     {
       std::lock_guard lock(mutex_);
       engine = outcome_.has_value() ? nullptr : engine_;
+      cancel_wanted_ = true;
     }
     if (engine != nullptr) engine->Cancel(handle_);
   }
@@ -97,6 +108,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     std::lock_guard lock(mutex_);
     if (cancelled_) return;
     buffer_.Add(std::forward<Args>(args)...);
+    stalled_ = stalled_ || IsStalledLocked();
     PostLocked();
   }
 
@@ -129,6 +141,27 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     const auto self = std::move(self_);
   }
 
+  // A write that does not end, and too much behind it.
+  bool IsStalledLocked() const {
+    return write_in_flight_ && buffer_.bytes() > service_.max_unread_bytes &&
+           Clock::now() - write_started_ > service_.max_stall;
+  }
+
+  // Ends the call against its client's will. The context is there until gRPC calls OnDone, which
+  // comes after Finish, and that waits for cutting_off_.
+  void CutOff() {
+    context_->TryCancel();
+    Abandon();
+    std::lock_guard lock(mutex_);
+    cutting_off_ = false;
+  }
+
+  absl::Status EndOfCancelledLocked() const {
+    if (!stalled_) return CancelStatus(deadline_);
+    return WithReason(absl::CancelledError("the client left its stream unread for too long"),
+                      Reason::kStalledClient);
+  }
+
   // Nobody reads any more.
   void Abandon() {
     InferenceEngine* engine = nullptr;
@@ -142,7 +175,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
   }
 
   void PostLocked() {
-    if (resume_posted_ || write_in_flight_ || finishing_) return;
+    if (resume_posted_ || finishing_ || (write_in_flight_ && !stalled_)) return;
     resume_posted_ = true;
     service_.writes->Post(self_);
   }
@@ -166,7 +199,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   Action NextAction(grpc::Status& status) {
     std::lock_guard lock(mutex_);
-    if (finishing_ || write_in_flight_) return Action::kNone;
+    if (finishing_ || write_in_flight_ || cutting_off_) return Action::kNone;
     if (!cancelled_ && !buffer_.empty()) {
       current_ = buffer_.Take();
       if (buffer_.empty() && outcome_.has_value()) {
@@ -175,17 +208,19 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
         return Action::kWriteAndFinish;
       }
       write_in_flight_ = true;
+      write_started_ = Clock::now();
       return Action::kWrite;
     }
     if (!cancelled_ && !outcome_.has_value()) return Action::kNone;
     finishing_ = true;
-    status = call_->End(cancelled_ ? CancelStatus(deadline_) : *outcome_);
+    status = call_->End(cancelled_ ? EndOfCancelledLocked() : *outcome_);
     return Action::kFinish;
   }
 
   const ServiceContext& service_;
   grpc::CallbackServerContext* const context_;  // gRPC's, until OnDone
   const std::optional<Clock::time_point> deadline_;
+  const absl::StatusOr<std::string> tenant_;
   std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
 
   std::mutex mutex_;
@@ -196,7 +231,11 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
   InferenceEngine::RequestHandle handle_ = 0;
   std::optional<absl::Status> outcome_;  // the engine is done
   bool cancelled_ = false;
+  bool cancel_wanted_ = false;
   bool write_in_flight_ = false;
+  Clock::time_point write_started_;
+  bool stalled_ = false;      // its client does not read
+  bool cutting_off_ = false;  // for that
   bool resume_posted_ = false;
   bool finishing_ = false;
 };

@@ -1,13 +1,17 @@
 #include "server/rpc_call.h"
 
+#include "engine/base/reason.h"
 #include "server/status_convert.h"
 
 namespace spade {
 namespace {
 
-// A second on average; spread, so that the refused do not come back all at once.
-std::chrono::milliseconds RetryDelay(RandomSource* random) {
-  return std::chrono::milliseconds(500 + random->Next() % 1000);
+// What the engine says, else a second, on average; spread, so that the refused do not come back all
+// at once.
+std::chrono::milliseconds RetryDelay(const absl::Status& status, RandomSource* random) {
+  const auto mean = RetryAfterOf(status).value_or(std::chrono::milliseconds(1000)).count();
+  return std::chrono::milliseconds(mean / 2 +
+                                   static_cast<int64_t>(random->Next() % 1024) * mean / 1024);
 }
 
 // Calls that are one request for work. What only asks, or ends work, is at no limit.
@@ -49,12 +53,13 @@ RpcCall::~RpcCall() {
       status_.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::debug;
   service_.logger->log(level, "rpc {} id={} code={} seconds={:.6f} {}", NameOf(method_),
                        request_id_, status_.raw_code(), seconds, std::string(status_.message()));
+  if (!status_.ok()) service_.metrics->Failed(status_);
   service_.state->CallEnded();
 }
 
 grpc::Status RpcCall::End(const absl::Status& status) {
   status_ = status;
-  return ToGrpcStatus(status, RetryDelay(service_.random));
+  return ToGrpcStatus(status, RetryDelay(status, service_.random));
 }
 
 std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& context) {

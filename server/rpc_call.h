@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "engine/runtime/request.h"
@@ -28,6 +29,9 @@ struct ServiceContext {
   RandomSource* random;
   std::shared_ptr<spdlog::logger> logger;
   const Authenticator* auth;
+  // Of one stream: so many bytes, unread for so long, end it.
+  size_t max_unread_bytes = 0;
+  std::chrono::milliseconds max_stall{0};
 };
 
 // One RPC as the metrics, the log, the drain and its tenant's limits see it: from construction to
@@ -41,6 +45,10 @@ class RpcCall {
   RpcCall& operator=(const RpcCall&) = delete;
 
   const Caller& caller() const { return caller_; }
+  // Its token's name, else what it claims.
+  absl::StatusOr<std::string> TenantOr(absl::StatusOr<std::string> claimed) const {
+    return caller_.authenticated() ? caller_.tenant : std::move(claimed);
+  }
   // Whether it may go on: UNAUTHENTICATED, or RESOURCE_EXHAUSTED at a limit of its tenant. A call
   // of many requests is at no limit itself; Admit is for each of them.
   const absl::Status& admitted() const { return admitted_; }

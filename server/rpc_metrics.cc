@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace spade {
 namespace {
 
 constexpr char kNative[] = "spade.v1.InferenceService";
 constexpr char kVllmEngine[] = "vllm.grpc.engine.VllmEngine";
+constexpr char kAdmin[] = "spade.v1.Admin";
 constexpr char kOpenInference[] = "inference.GRPCInferenceService";
 
 struct MethodName {
@@ -42,6 +44,7 @@ constexpr MethodName kMethods[kNumRpcMethods] = {
     {kVllmEngine, "GetServerInfo", "unary"},
     {kVllmEngine, "GetLoads", "unary"},
     {kVllmEngine, "GetTokenizer", "server_stream"},
+    {kAdmin, "ListRequests", "unary"},
 };
 
 // In the order of the codes' numbers, spelt as other servers' exporters spell them.
@@ -52,11 +55,35 @@ constexpr const char* kCodes[] = {
     "DataLoss", "Unauthenticated",
 };
 
+// What is there from the start, so that rates see the first one.
+constexpr std::pair<absl::StatusCode, Reason> kUsualFailures[] = {
+    {absl::StatusCode::kInvalidArgument, Reason::kInvalid},
+    {absl::StatusCode::kFailedPrecondition, Reason::kNoCertificate},
+    {absl::StatusCode::kResourceExhausted, Reason::kQueueRequests},
+    {absl::StatusCode::kResourceExhausted, Reason::kQueueTokens},
+    {absl::StatusCode::kResourceExhausted, Reason::kDisplaced},
+    {absl::StatusCode::kResourceExhausted, Reason::kQueueTime},
+    {absl::StatusCode::kResourceExhausted, Reason::kMemory},
+    {absl::StatusCode::kDeadlineExceeded, Reason::kDeadlineWaits},
+    {absl::StatusCode::kDeadlineExceeded, Reason::kDeadlineRuns},
+    {absl::StatusCode::kCancelled, Reason::kCancelled},
+    {absl::StatusCode::kCancelled, Reason::kStalledClient},
+    {absl::StatusCode::kUnavailable, Reason::kLoading},
+    {absl::StatusCode::kUnavailable, Reason::kDraining},
+    {absl::StatusCode::kUnavailable, Reason::kShutDown},
+    {absl::StatusCode::kInternal, Reason::kInternal},
+};
+
 }  // namespace
 
 const char* NameOf(RpcMethod method) { return kMethods[static_cast<size_t>(method)].name; }
 
-RpcMetrics::RpcMetrics(prometheus::Registry* registry) {
+RpcMetrics::RpcMetrics(prometheus::Registry* registry)
+    : failures_(prometheus::BuildCounter()
+                    .Name("spade_failures_total")
+                    .Help("Requests that were refused or ended early, by gRPC code and reason")
+                    .Register(*registry)) {
+  for (const auto& [code, reason] : kUsualFailures) Failure(code, reason);
   auto& started = prometheus::BuildCounter()
                       .Name("grpc_server_started_total")
                       .Help("RPCs started")
@@ -93,6 +120,16 @@ void RpcMetrics::Handled(RpcMethod method, grpc::StatusCode code, double seconds
   const Series& series = series_[static_cast<size_t>(method)];
   series.seconds->Observe(seconds);
   series.handled[std::clamp<size_t>(code, 0, kNumCodes - 1)]->Increment();
+}
+
+// The family makes a series once, under a lock.
+prometheus::Counter& RpcMetrics::Failure(absl::StatusCode code, Reason reason) {
+  const auto index = std::clamp<size_t>(static_cast<size_t>(code), 0, kNumCodes - 1);
+  return failures_.Add({{"grpc_code", kCodes[index]}, {"reason", std::string(NameOf(reason))}});
+}
+
+void RpcMetrics::Failed(const absl::Status& status) {
+  Failure(status.code(), ReasonOf(status)).Increment();
 }
 
 }  // namespace spade

@@ -2,10 +2,14 @@
 
 #include <grpcpp/support/status_code_enum.h>
 #include <prometheus/counter.h>
+#include <prometheus/family.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
 #include <array>
+
+#include "absl/status/status.h"
+#include "engine/base/reason.h"
 
 namespace spade {
 
@@ -37,8 +41,10 @@ enum class RpcMethod {
   kVllmGetServerInfo,
   kVllmGetLoads,
   kVllmGetTokenizer,
+  // spade.v1.Admin
+  kListRequests,
 };
-inline constexpr size_t kNumRpcMethods = 24;
+inline constexpr size_t kNumRpcMethods = 25;
 
 const char* NameOf(RpcMethod method);
 
@@ -51,15 +57,21 @@ class RpcMetrics {
 
   void Started(RpcMethod method);
   void Handled(RpcMethod method, grpc::StatusCode code, double seconds);
+  // Something was refused or ended early: a call, or one request of a stream that goes on. Counted
+  // in spade_failures_total by code and reason.
+  void Failed(const absl::Status& status);
 
  private:
   static constexpr size_t kNumCodes = 17;
+  prometheus::Counter& Failure(absl::StatusCode code, Reason reason);
+
   struct Series {
     prometheus::Counter* started = nullptr;
     std::array<prometheus::Counter*, kNumCodes> handled = {};
     prometheus::Histogram* seconds = nullptr;
   };
   std::array<Series, kNumRpcMethods> series_;
+  prometheus::Family<prometheus::Counter>& failures_;
 };
 
 }  // namespace spade

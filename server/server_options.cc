@@ -7,6 +7,8 @@
 #include <limits>
 #include <map>
 
+#include "absl/strings/numbers.h"
+#include "server/auth/tenant_name.h"
 #include "server/version.h"
 
 namespace spade {
@@ -14,6 +16,8 @@ namespace {
 
 constexpr int kUsageError = 2;
 constexpr double kMaxSeconds = 7 * 24 * 3600;
+constexpr double kMinTenantWeight = 0.001;
+constexpr double kMaxTenantWeight = 1000;
 
 // What CLI11 fills; becomes ServerOptions in Resolve.
 struct Flags {
@@ -21,6 +25,9 @@ struct Flags {
   uint64_t kv_memory = 0;
   double drain_timeout_s = 30;
   double liveness_timeout_s = 60;
+  double max_queue_time_s = 0;
+  double max_stall_s = 10;
+  std::vector<std::string> tenant_weights;
   double max_connection_age_s = 0;
   bool no_prefix_cache = false;
   std::string kv_dtype = "f32";
@@ -133,6 +140,20 @@ void AddLoadFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str()
       ->group("Load");
+  app.add_option("--max-queue-time", flags.max_queue_time_s,
+                 "Seconds that a request may wait; then it is refused; 0: until its deadline")
+      ->check(CLI::Range(0.0, kMaxSeconds))
+      ->capture_default_str()
+      ->group("Load");
+  app.add_option("--tenant-weight", flags.tenant_weights,
+                 "NAME=WEIGHT of a tenant (metadata x-spade-tenant); repeatable; others weigh 1")
+      ->delimiter(',')
+      ->group("Load");
+  app.add_option("--max-tenants", engine.max_tenants,
+                 "Tenants told apart; the names that come later share one place")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str()
+      ->group("Load");
 }
 
 void AddServerFlags(CLI::App& app, Flags& flags) {
@@ -163,6 +184,24 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
   app.add_option("--liveness-timeout", flags.liveness_timeout_s,
                  "Seconds without a finished step until health reports NOT_SERVING")
       ->check(CLI::Range(0.1, kMaxSeconds))
+      ->capture_default_str()
+      ->group("Server");
+  app.add_option("--max-unread-bytes", listen.max_unread_bytes,
+                 "Output of one stream that may wait for its client longer than --max-stall")
+      ->check(CLI::Range(int64_t{1} << 16, int64_t{1} << 32))
+      ->capture_default_str()
+      ->group("Server");
+  app.add_option("--max-stall", flags.max_stall_s,
+                 "Seconds after which a client that leaves that much unread is cut off")
+      ->check(CLI::Range(0.0, kMaxSeconds))
+      ->capture_default_str()
+      ->group("Server");
+  app.add_flag("--admin", listen.admin,
+               "Serve spade.v1.Admin: the last requests' timelines, to whoever can reach the port")
+      ->group("Server");
+  app.add_option("--max-recent-requests", flags.options.engine.max_recent_requests,
+                 "Requests whose timelines are kept for it")
+      ->check(CLI::Range(0, 1 << 16))
       ->capture_default_str()
       ->group("Server");
 }
@@ -219,6 +258,23 @@ void AddFoundCalibrations(const std::filesystem::path& folder, EngineOptions& en
   }
 }
 
+// "name=2" each; an empty string: all is well.
+std::string SetTenantWeights(const std::vector<std::string>& flags, EngineOptions& engine) {
+  std::map<std::string, double> weights;
+  for (const std::string& flag : flags) {
+    const size_t equals = flag.find('=');
+    double weight = 0;
+    if (equals == std::string::npos || !IsTenantName(flag.substr(0, equals)) ||
+        !absl::SimpleAtod(flag.substr(equals + 1), &weight) ||
+        !(weight >= kMinTenantWeight && weight <= kMaxTenantWeight)) {
+      return "--tenant-weight: \"" + flag + "\" is not NAME=WEIGHT, with 0.001 to 1000";
+    }
+    weights[flag.substr(0, equals)] = weight;
+  }
+  engine.tenant_weights = TenantWeights(std::move(weights));
+  return "";
+}
+
 // Checks that need more than one flag; an empty string: all is well.
 std::string Resolve(Flags& flags) {
   ServerOptions& options = flags.options;
@@ -239,6 +295,11 @@ std::string Resolve(Flags& flags) {
   options.log.json = flags.log_format == "json";
   options.listen.drain_timeout = Milliseconds(flags.drain_timeout_s);
   options.listen.liveness_timeout = Milliseconds(flags.liveness_timeout_s);
+  options.listen.max_stall = Milliseconds(flags.max_stall_s);
+  engine.max_queue_time = Milliseconds(flags.max_queue_time_s);
+  if (std::string problem = SetTenantWeights(flags.tenant_weights, engine); !problem.empty()) {
+    return problem;
+  }
   options.listen.max_connection_age = Milliseconds(flags.max_connection_age_s);
   if (options.metrics_address == "off") options.metrics_address.clear();
 

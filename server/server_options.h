@@ -24,6 +24,10 @@ struct ListenOptions {
   std::chrono::milliseconds max_connection_age{0};  // 0: no limit
   std::chrono::milliseconds drain_timeout{30'000};
   std::chrono::milliseconds liveness_timeout{60'000};
+  bool admin = false;  // serve spade.v1.Admin
+  // A client that leaves so much of a stream unread for so long is cut off.
+  int64_t max_unread_bytes = 8 << 20;
+  std::chrono::milliseconds max_stall{10'000};
 };
 
 struct LogOptions {

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/reason.h"
 #include "kernels/check.h"
 
 namespace spade {
@@ -56,7 +57,10 @@ const ServedModel* ServingState::model() const {
 }
 
 absl::StatusOr<const ServedModel*> ServingState::Accept() const {
-  if (draining()) return absl::UnavailableError("this server is shutting down; try another one");
+  if (draining()) {
+    return WithReason(absl::UnavailableError("this server is shutting down; try another one"),
+                      Reason::kDraining);
+  }
   return Loaded();
 }
 
@@ -67,7 +71,9 @@ absl::Status ServingState::Health() const {
 
 absl::StatusOr<const ServedModel*> ServingState::Loaded() const {
   const ServedModel* loaded = model();
-  if (loaded == nullptr) return absl::UnavailableError("the model is still loading");
+  if (loaded == nullptr) {
+    return WithReason(absl::UnavailableError("the model is still loading"), Reason::kLoading);
+  }
   return loaded;
 }
 

@@ -10,11 +10,8 @@
 
 namespace spade {
 
-// The status with the time after which a client may try again, for ToGrpcStatus.
-absl::Status WithRetryDelay(absl::Status status, std::chrono::milliseconds delay);
-
-// The one place where a status leaves the process. RESOURCE_EXHAUSTED carries a
-// google.rpc.RetryInfo in its details: WithRetryDelay's, else `retry_delay`.
+// The one place where a status leaves the process. Its details carry, of RESOURCE_EXHAUSTED, a
+// google.rpc.RetryInfo with `retry_delay`, and a google.rpc.ErrorInfo where a reason was set.
 grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::milliseconds retry_delay);
 
 // What of a message leaves the process, in a status or in a response: whole UTF-8 characters.

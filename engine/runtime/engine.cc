@@ -1,8 +1,13 @@
 #include "engine/runtime/engine.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <new>
+#include <optional>
 #include <utility>
 
+#include "engine/base/reason.h"
 #include "engine/base/status_macros.h"
 #include "engine/runtime/engine_loop.h"
 #include "engine/runtime/engine_metrics.h"
@@ -13,6 +18,32 @@
 #include "engine/runtime/validate.h"
 
 namespace spade {
+namespace {
+
+// Of a request that may yet be refused.
+template <typename Request>
+RequestRecord RecordOf(const Request& request) {
+  RequestRecord record;
+  record.id = request.context.id;
+  record.tenant = request.context.tenant;
+  record.mode = request.mode;
+  record.received = std::chrono::system_clock::now();
+  record.prompt_tokens = static_cast<int32_t>(request.context.prompt.size());
+  return record;
+}
+
+// One request that memory does not suffice for must not end the process. (On the loop's thread it
+// would: a step cannot be left in the middle.)
+template <typename Submit>
+absl::StatusOr<Engine::RequestHandle> OrOutOfMemory(Submit submit) {
+  try {
+    return submit();
+  } catch (const std::bad_alloc&) {
+    return WithReason(absl::ResourceExhaustedError("out of memory: retry later"), Reason::kMemory);
+  }
+}
+
+}  // namespace
 
 class Engine::Impl {
  public:
@@ -22,12 +53,15 @@ class Engine::Impl {
         metrics_(registry, {options.model_name, parts_->info.config.num_layers,
                             parts_->info.max_context, options.max_queued_requests,
                             parts_->kv->num_blocks(), options.block_size, options.prefix_cache}),
-        queue_(options.max_queued_requests, options.max_queued_tokens),
-        loop_(parts_.get(), &queue_, &metrics_, options.shadow_share) {}
+        queue_({options.max_queued_requests, options.max_queued_tokens}, options.tenant_weights),
+        max_queue_time_(options.max_queue_time),
+        log_(static_cast<size_t>(std::max(options.max_recent_requests, 0))),
+        loop_(parts_.get(), &queue_, &metrics_, &log_, options.shadow_share) {}
 
   const EngineParts& parts() const { return *parts_; }
   RequestQueue& queue() { return queue_; }
   EngineLoop& loop() { return loop_; }
+  const RequestLog& log() const { return log_; }
 
   absl::StatusOr<RequestHandle> Generate(GenerateRequest request,
                                          std::shared_ptr<GenerateSink> sink) {
@@ -54,9 +88,14 @@ class Engine::Impl {
     return Submit(std::move(state));
   }
 
-  // Counts what is refused; what is accepted is counted when it ends.
-  absl::StatusOr<RequestHandle> Counted(Rpc rpc, absl::StatusOr<RequestHandle> handle) {
-    if (!handle.ok()) metrics_.OnRefused(rpc, handle.status().code());
+  // Counts and notes what is refused; what is accepted is noted when it ends.
+  absl::StatusOr<RequestHandle> Noted(Rpc rpc, RequestRecord record,
+                                      absl::StatusOr<RequestHandle> handle) {
+    if (handle.ok()) return handle;
+    metrics_.OnRefused(rpc, handle.status().code());
+    record.code = handle.status().code();
+    record.reason = ReasonOf(handle.status());
+    log_.Add(std::move(record));
     return handle;
   }
 
@@ -78,13 +117,25 @@ class Engine::Impl {
   absl::StatusOr<RequestHandle> Submit(std::unique_ptr<RequestState> state) {
     const RequestId id = next_id_.fetch_add(1, std::memory_order_relaxed);
     state->id = id;
+    state->queue_deadline = QueueDeadline(state->context());
     SPADE_RETURN_IF_ERROR(queue_.Submit(std::move(state)));
     return id;
+  }
+
+  // The sooner of the request's own bound and ours.
+  std::optional<Clock::time_point> QueueDeadline(const RequestContext& context) const {
+    std::optional<Clock::duration> bound = context.max_queue_time;
+    if (max_queue_time_.count() > 0)
+      bound = std::min<Clock::duration>(bound.value_or(max_queue_time_), max_queue_time_);
+    if (!bound) return std::nullopt;
+    return context.arrival + *bound;
   }
 
   std::unique_ptr<EngineParts> parts_;
   EngineMetrics metrics_;
   RequestQueue queue_;
+  const std::chrono::milliseconds max_queue_time_;
+  RequestLog log_;
   std::atomic<RequestId> next_id_{1};
   EngineLoop loop_;  // last: its thread uses all of the above
 };
@@ -110,17 +161,30 @@ const Tokenizer& Engine::tokenizer() const { return *impl_->parts().tokenizer; }
 
 absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
                                                        std::shared_ptr<GenerateSink> sink) {
-  return impl_->Counted(Rpc::kGenerate, impl_->Generate(std::move(request), std::move(sink)));
+  return OrOutOfMemory([&] {
+    RequestRecord record = RecordOf(request);
+    return impl_->Noted(Rpc::kGenerate, std::move(record),
+                        impl_->Generate(std::move(request), std::move(sink)));
+  });
 }
 
 absl::StatusOr<Engine::RequestHandle> Engine::Decide(DecideRequest request,
                                                      std::shared_ptr<DecideSink> sink) {
-  return impl_->Counted(Rpc::kDecide, impl_->Decide(std::move(request), std::move(sink)));
+  return OrOutOfMemory([&] {
+    RequestRecord record = RecordOf(request);
+    record.decides = true;
+    return impl_->Noted(Rpc::kDecide, std::move(record),
+                        impl_->Decide(std::move(request), std::move(sink)));
+  });
 }
 
 void Engine::Cancel(RequestHandle handle) { impl_->queue().Cancel(handle); }
 void Engine::StopAccepting() { impl_->queue().StopAccepting(); }
 int Engine::Drain(std::chrono::milliseconds grace) { return impl_->queue().Drain(grace); }
 EngineStats Engine::Stats() const { return impl_->loop().Stats(); }
+std::vector<RequestRecord> Engine::RecentRequests(size_t count) const {
+  return impl_->log().Last(count);
+}
+const StepFacts& Engine::facts() const { return impl_->loop().facts(); }
 
 }  // namespace spade

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +12,9 @@
 #include "engine/exit/token_calibration.h"
 #include "engine/model/model_config.h"
 #include "engine/runtime/request.h"
+#include "engine/runtime/request_log.h"
+#include "engine/runtime/step_facts.h"
+#include "engine/schedule/tenant_weights.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/backend.h"
 
@@ -37,12 +41,16 @@ struct EngineOptions {
   int32_t max_sequences = 64;  // running at once
   int32_t max_context = 0;     // 0: the model's
   int32_t max_queued_requests = 1024;
-  int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
+  int64_t max_queued_tokens = 1 << 20;          // prompt tokens waiting
+  std::chrono::milliseconds max_queue_time{0};  // a request waits no longer; 0: no bound
+  TenantWeights tenant_weights;
+  int32_t max_tenants = 256;  // told apart; later names share one place
   bool prefix_cache = true;
   std::vector<std::string> calibrations;  // files of spade-calibrate; FAST needs a matching one
   // One that was made for something else is left out with a warning, in place of an error.
   bool skip_unfit_calibrations = false;
-  double shadow_share = 0.01;  // of FAST answers, completed to full depth and compared
+  int32_t max_recent_requests = 256;  // that RecentRequests can tell of
+  double shadow_share = 0.01;         // of FAST answers, completed to full depth and compared
 };
 
 struct EngineStats {
@@ -107,6 +115,10 @@ class Engine {
   int Drain(std::chrono::milliseconds grace);
 
   EngineStats Stats() const;
+  // The last requests that ended or were refused here, newest first.
+  std::vector<RequestRecord> RecentRequests(size_t count) const;
+  // Lives as long as the engine.
+  const StepFacts& facts() const;
 
  private:
   class Impl;

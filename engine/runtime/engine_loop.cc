@@ -3,6 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <tuple>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/reason.h"
 
 namespace spade {
 namespace {
@@ -17,6 +21,7 @@ SequenceSpec SpecOf(const RequestContext& context, int32_t max_tokens) {
   spec.prompt = context.prompt;
   spec.max_tokens = max_tokens;
   spec.priority = context.priority;
+  spec.tenant = context.tenant;
   spec.cache_salt = context.cache_salt;
   return spec;
 }
@@ -35,10 +40,11 @@ std::vector<int32_t> BoundariesOf(const TokenCalibration& calibration, const Sta
 }  // namespace
 
 EngineLoop::EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics,
-                       double shadow_share)
+                       RequestLog* log, double shadow_share)
     : parts_(*parts),
       queue_(*queue),
       metrics_(*metrics),
+      log_(*log),
       shadows_(shadow_share, parts->info.config.num_layers, &parts->runner->rules(),
                &metrics->exits()) {
   if (shadow_share > 0) parts_.runner->set_sampler([this] { return shadows_.Sample(); });
@@ -85,6 +91,7 @@ void EngineLoop::Run() {
       Sleep();
       continue;
     }
+    idle_.store(false, std::memory_order_relaxed);  // where no sleep came before the first step
     RunStep(plan);
     Beat();
   }
@@ -95,37 +102,81 @@ void EngineLoop::Apply() {
   for (const RequestId id : commands_.cancelled) {
     End(id, absl::CancelledError("the caller cancelled the request"));
   }
+  for (const QueueShares::Shed& shed : commands_.shed) EndDisplaced(shed);
   if (commands_.abort || commands_.stop) EndAll();
   stopping_ = commands_.stop;
   commands_.submitted.clear();
   commands_.cancelled.clear();
+  commands_.shed.clear();
   commands_.abort = false;
   commands_.stop = false;
 }
 
 void EngineLoop::EndExpired() {
-  if (deadlines_.empty()) return;
+  if (deadlines_.empty() && queue_deadlines_.empty()) return;
   const Clock::time_point now = Clock::now();
+  while (!queue_deadlines_.empty() && queue_deadlines_.begin()->first <= now) {
+    const auto [since, id] = *queue_deadlines_.begin();
+    const double waited = SecondsBetween(requests_.at(id)->context().arrival, now);
+    End(id, WithRetryAfter(
+                WithReason(absl::ResourceExhaustedError(absl::StrFormat(
+                               "the request waited for %.1f s, as long as it may: retry later, or "
+                               "raise max_queue_time",
+                               waited)),
+                           Reason::kQueueTime),
+                queue_.RetryAfter()));
+  }
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const RequestId id = deadlines_.begin()->second;
     const bool scheduled = requests_.at(id)->scheduled;
-    End(id,
-        absl::DeadlineExceededError(scheduled ? "the deadline passed while the request ran"
-                                              : "the deadline passed while the request waited"));
+    End(id, WithReason(absl::DeadlineExceededError(
+                           scheduled ? "the deadline passed while the request ran"
+                                     : "the deadline passed while the request waited"),
+                       scheduled ? Reason::kDeadlineRuns : Reason::kDeadlineWaits));
   }
 }
 
 void EngineLoop::EndAll() {
   while (!requests_.empty()) {
     End(requests_.begin()->first,
-        absl::UnavailableError("the server shut down before the request was finished"),
+        WithReason(absl::UnavailableError("the server shut down before the request was finished"),
+                   Reason::kShutDown),
         /*aborted=*/true);
   }
 }
 
+// Of the tenant's waiting requests, those that would have come last.
+void EngineLoop::EndDisplaced(const QueueShares::Shed& shed) {
+  std::vector<std::tuple<int32_t, RequestId, int64_t>> waiting;
+  for (const auto& [id, request] : requests_) {
+    const RequestContext& context = request->context();
+    if (request->scheduled || context.tenant != shed.tenant) continue;
+    waiting.emplace_back(context.priority, id, static_cast<int64_t>(context.prompt.size()));
+  }
+  std::sort(waiting.rbegin(), waiting.rend());
+  int32_t requests = 0;
+  int64_t freed = 0;
+  for (const auto& [priority, id, tokens] : waiting) {
+    if (requests >= shed.requests && freed >= shed.tokens) break;
+    End(id, WithRetryAfter(
+                WithReason(absl::ResourceExhaustedError(
+                               "the queue is full, and other tenants hold less of it: retry later"),
+                           Reason::kDisplaced),
+                queue_.RetryAfter()));
+    ++requests;
+    freed += tokens;
+  }
+  queue_.OnShed(shed);
+}
+
 std::optional<Clock::time_point> EngineLoop::NextDeadline() const {
-  if (deadlines_.empty()) return std::nullopt;
-  return deadlines_.begin()->first;
+  std::optional<Clock::time_point> next;
+  for (const Deadlines* deadlines : {&deadlines_, &queue_deadlines_}) {
+    if (deadlines->empty()) continue;
+    const Clock::time_point first = deadlines->begin()->first;
+    next = std::min(next.value_or(first), first);
+  }
+  return next;
 }
 
 void EngineLoop::Sleep() {
@@ -143,6 +194,7 @@ void EngineLoop::Start(std::unique_ptr<RequestState> request) {
   RequestState* const state = request.get();
   requests_.emplace(state->id, std::move(request));
   if (state->context().deadline) deadlines_.emplace(*state->context().deadline, state->id);
+  if (state->queue_deadline) queue_deadlines_.emplace(*state->queue_deadline, state->id);
   if (absl::Status status = AddSequences(state); !status.ok()) End(state->id, status);
 }
 
@@ -198,10 +250,12 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
     parts_.scheduler->Remove(sequence);
   }
   if (request->context().deadline) deadlines_.erase({*request->context().deadline, id});
-  LeaveWaiting(request.get());
+  LeaveWaiting(request.get(), /*scheduled=*/false);
   blocks_in_use_.store(parts_.pool->num_in_use(), std::memory_order_relaxed);
   if (request->is_shadow) return shadows_.Finish(*request->decision, status.ok());
-  metrics_.OnEnded(*request, status.code(), Clock::now());
+  const Clock::time_point now = Clock::now();
+  metrics_.OnEnded(*request, status.code(), now);
+  log_.Add(RecordOf(*request, status, now));
   spdlog::debug("request ended id={} code={}", request->context().id,
                 absl::StatusCodeToString(status.code()));
   if (request->generation) {
@@ -218,10 +272,11 @@ GeneratedSequence* EngineLoop::GeneratedBy(const Owner& owner) {
   return owner.request->generation->sequences()[static_cast<size_t>(owner.index)].get();
 }
 
-void EngineLoop::LeaveWaiting(RequestState* request) {
+void EngineLoop::LeaveWaiting(RequestState* request, bool scheduled) {
   if (request->scheduled) return;
   request->scheduled = true;
-  queue_.LeaveWaiting(static_cast<int64_t>(request->context().prompt.size()));
+  if (request->queue_deadline) queue_deadlines_.erase({*request->queue_deadline, request->id});
+  queue_.LeaveWaiting(request->context(), scheduled);
 }
 
 void EngineLoop::Publish() {
@@ -229,6 +284,8 @@ void EngineLoop::Publish() {
   blocks_in_use_.store(in_use, std::memory_order_relaxed);
   const RequestQueue::Counts counts = queue_.counts();
   metrics_.OnLoad({counts.running, counts.waiting, in_use});
+  facts_.running.store(counts.running, std::memory_order_relaxed);
+  facts_.waiting.store(counts.waiting, std::memory_order_relaxed);
 }
 
 void EngineLoop::Beat() { last_beat_ns_.store(NowNs(), std::memory_order_relaxed); }

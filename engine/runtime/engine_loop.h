@@ -14,9 +14,11 @@
 #include "engine/runtime/draft_tuner.h"
 #include "engine/runtime/engine_metrics.h"
 #include "engine/runtime/engine_parts.h"
+#include "engine/runtime/request_log.h"
 #include "engine/runtime/request_queue.h"
 #include "engine/runtime/request_state.h"
 #include "engine/runtime/shadow_checks.h"
+#include "engine/runtime/step_facts.h"
 
 namespace spade {
 
@@ -27,11 +29,13 @@ class EngineLoop {
  public:
   // All pointers outlive this. `shadow_share`: of early answers, to be checked. The thread starts
   // here.
-  EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics, double shadow_share);
+  EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics, RequestLog* log,
+             double shadow_share);
   // Ends what is left as UNAVAILABLE.
   ~EngineLoop();
 
   EngineStats Stats() const;
+  const StepFacts& facts() const { return facts_; }
 
  private:
   struct Owner {
@@ -52,7 +56,8 @@ class EngineLoop {
   absl::Status AddSequences(RequestState* request);
   absl::Status AddSequence(RequestState* request, SequenceSpec spec);
   void End(RequestId id, const absl::Status& status, bool aborted = false);
-  void LeaveWaiting(RequestState* request);
+  void EndDisplaced(const QueueShares::Shed& shed);
+  void LeaveWaiting(RequestState* request, bool scheduled);
 
   // Null: the owner is a decision.
   static GeneratedSequence* GeneratedBy(const Owner& owner);
@@ -76,6 +81,7 @@ class EngineLoop {
   EngineParts& parts_;
   RequestQueue& queue_;
   EngineMetrics& metrics_;
+  RequestLog& log_;
   ShadowChecks shadows_;
   std::optional<DraftTuner> drafts_;
   RequestId next_shadow_id_ = RequestId{1} << 63;  // callers' count from 1
@@ -86,10 +92,12 @@ class EngineLoop {
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::unordered_map<SequenceId, Owner> owners_;
   Deadlines deadlines_;
+  Deadlines queue_deadlines_;  // of what waits
   std::vector<StepItem> items_;
   std::vector<RanRows> ran_;  // scratch
   int32_t drawn_tokens_ = 0;
 
+  StepFacts facts_;
   std::atomic<int32_t> blocks_in_use_{0};
   std::atomic<int64_t> last_beat_ns_{0};
   std::atomic<bool> idle_{true};

@@ -140,6 +140,8 @@ void MakeScheduler(const EngineOptions& options, EngineParts* parts) {
   SchedulerOptions scheduler;
   scheduler.max_rows = options.max_rows;
   scheduler.max_sequences = options.max_sequences;
+  scheduler.tenant_weights = options.tenant_weights;
+  scheduler.max_tenants = options.max_tenants;
   scheduler.block_size = options.block_size;
   scheduler.max_context = parts->info.max_context;
   scheduler.prefix_cache = options.prefix_cache;

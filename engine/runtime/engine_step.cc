@@ -8,6 +8,10 @@ namespace spade {
 void EngineLoop::RunStep(const StepPlan& plan) {
   const Clock::time_point begin = Clock::now();
   drawn_tokens_ = 0;
+  facts_.step.fetch_add(1, std::memory_order_relaxed);
+  facts_.rows.store(plan.num_rows, std::memory_order_relaxed);
+  facts_.sequences.store(static_cast<int32_t>(plan.rows.size()), std::memory_order_relaxed);
+  facts_.in_step.store(true, std::memory_order_relaxed);
   MarkScheduled(plan, begin);
   DropPreempted(plan);
   ListItems(plan);
@@ -28,6 +32,7 @@ void EngineLoop::RunStep(const StepPlan& plan) {
   sample.seconds = SecondsBetween(begin, Clock::now());
   sample.drawn_tokens = drawn_tokens_;
   metrics_.OnStep(sample);
+  facts_.in_step.store(false, std::memory_order_relaxed);
   Publish();
 }
 
@@ -35,13 +40,14 @@ void EngineLoop::MarkScheduled(const StepPlan& plan, Clock::time_point now) {
   for (const SequenceId id : plan.admitted) {
     RequestState* const request = owners_.at(id).request;
     if (request->scheduled) continue;
-    LeaveWaiting(request);
+    LeaveWaiting(request, /*scheduled=*/true);
     if (request->generation) {
       request->generation->set_first_scheduled(now);
     } else {
       request->decision->set_first_scheduled(now);
     }
-    metrics_.OnScheduled(*request, parts_.scheduler->Find(id)->cached_tokens, now);
+    request->cached_tokens = parts_.scheduler->Find(id)->cached_tokens;
+    metrics_.OnScheduled(*request, request->cached_tokens, now);
   }
 }
 

@@ -97,6 +97,7 @@ class Generation {
   bool is_forced() const { return !request_.forced.empty(); }
   GenerateSink& sink() { return *sink_; }
   std::vector<std::unique_ptr<GeneratedSequence>>& sequences() { return sequences_; }
+  const std::vector<std::unique_ptr<GeneratedSequence>>& sequences() const { return sequences_; }
   const TokenPermit& permit() const { return permit_; }
   bool IsStopToken(TokenId id) const;
   std::span<const TokenId> stop_tokens() const { return stop_tokens_; }

@@ -22,9 +22,12 @@ enum class ExitMode { kExact, kVerified, kFast };
 struct RequestContext {
   std::string id;  // for logs
   std::vector<TokenId> prompt;
-  int32_t priority = 0;    // lower runs sooner
+  std::string tenant;      // whose share of the server it takes; empty: those without a name
+  int32_t priority = 0;    // lower runs sooner, among its tenant's
   std::string cache_salt;  // prefix-cache entries are shared within one salt only
   std::optional<Clock::time_point> deadline;
+  // Not scheduled for so long, it ends as RESOURCE_EXHAUSTED; unset: the engine's bound.
+  std::optional<Clock::duration> max_queue_time;
   Clock::time_point arrival = Clock::now();
 };
 

@@ -1,33 +1,87 @@
 #include "engine/runtime/request_queue.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/reason.h"
 
 namespace spade {
+namespace {
+
+// Nothing was scheduled yet.
+constexpr std::chrono::milliseconds kRetryUnknown(1000);
+
+double Seconds(Clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+int64_t PromptTokens(const RequestContext& request) {
+  return static_cast<int64_t>(request.prompt.size());
+}
+
+}  // namespace
 
 absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
-  const auto tokens = static_cast<int64_t>(request->context().prompt.size());
+  const RequestContext& context = request->context();
   std::unique_lock lock(mutex_);
   if (!accepting_) {
-    return absl::UnavailableError("the server is shutting down: send the request to another one");
+    return WithReason(
+        absl::UnavailableError("the server is shutting down: send the request to another one"),
+        Reason::kDraining);
   }
-  if (waiting_ >= max_requests_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(waiting_, " requests are waiting: retry later, or raise max_queued_requests"));
+  // Should memory run out, nothing must have been counted: so what can fail comes first.
+  if (commands_.shed.size() == commands_.shed.capacity()) {
+    commands_.shed.reserve(2 * commands_.shed.size() + 1);
   }
-  // One request alone may exceed the bound: else it could never run.
-  if (waiting_ > 0 && waiting_tokens_ + tokens > max_tokens_) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        waiting_tokens_, " prompt tokens are waiting: retry later, or raise max_queued_tokens"));
-  }
-  ++waiting_;
-  ++inside_;
-  waiting_tokens_ += tokens;
   commands_.submitted.push_back(std::move(request));
+  absl::Cleanup undo = [&] {
+    request = std::move(commands_.submitted.back());
+    commands_.submitted.pop_back();
+  };
+  QueueShares::Answer answer = waiting_.Offer(context.tenant, PromptTokens(context));
+  if (answer.verdict != QueueShares::Verdict::kAccepted) return FullLocked(answer.verdict);
+  std::move(undo).Cancel();
+  if (answer.shed) commands_.shed.push_back(*std::move(answer.shed));
+  ++inside_;
   lock.unlock();
   wake_.notify_one();
   return absl::OkStatus();
+}
+
+absl::Status RequestQueue::FullLocked(QueueShares::Verdict verdict) const {
+  if (verdict == QueueShares::Verdict::kTooManyRequests) {
+    return WithRetryAfter(WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                                         waiting_.requests(),
+                                         " requests are waiting: retry later, or raise "
+                                         "max_queued_requests")),
+                                     Reason::kQueueRequests),
+                          RetryAfterLocked());
+  }
+  return WithRetryAfter(
+      WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                     waiting_.tokens(),
+                     " prompt tokens are waiting: retry later, or raise max_queued_tokens")),
+                 Reason::kQueueTokens),
+      RetryAfterLocked());
+}
+
+std::chrono::milliseconds RequestQueue::RetryAfterLocked() const {
+  const double now = Seconds(Clock::now());
+  const double requests_rate = requests_scheduled_.At(now);
+  const double tokens_rate = tokens_scheduled_.At(now);
+  if (requests_rate <= 0 || tokens_rate <= 0) return kRetryUnknown;
+  const double all = std::max(waiting_.requests() / requests_rate,
+                              static_cast<double>(waiting_.tokens()) / tokens_rate);
+  constexpr double kLeast = 0.1;
+  constexpr double kMost = 60;
+  return std::chrono::milliseconds(static_cast<int64_t>(1000 * std::clamp(all / 2, kLeast, kMost)));
+}
+
+std::chrono::milliseconds RequestQueue::RetryAfter() const {
+  std::lock_guard lock(mutex_);
+  return RetryAfterLocked();
 }
 
 void RequestQueue::Cancel(RequestId id) {
@@ -66,7 +120,7 @@ void RequestQueue::Stop() {
 
 RequestQueue::Counts RequestQueue::counts() const {
   std::lock_guard lock(mutex_);
-  return {inside_ - waiting_, waiting_};
+  return {inside_ - waiting_.requests(), waiting_.requests()};
 }
 
 void RequestQueue::Take(LoopCommands* commands) {
@@ -84,10 +138,18 @@ void RequestQueue::Wait(std::optional<Clock::time_point> deadline) {
   }
 }
 
-void RequestQueue::LeaveWaiting(int64_t prompt_tokens) {
+void RequestQueue::LeaveWaiting(const RequestContext& request, bool scheduled) {
+  const double now = Seconds(Clock::now());
   std::lock_guard lock(mutex_);
-  --waiting_;
-  waiting_tokens_ -= prompt_tokens;
+  waiting_.Remove(request.tenant, PromptTokens(request));
+  if (!scheduled) return;
+  requests_scheduled_.Add(now, 1);
+  tokens_scheduled_.Add(now, static_cast<double>(PromptTokens(request)));
+}
+
+void RequestQueue::OnShed(const QueueShares::Shed& shed) {
+  std::lock_guard lock(mutex_);
+  waiting_.OnShed(shed);
 }
 
 void RequestQueue::Leave(bool aborted) {

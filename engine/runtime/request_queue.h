@@ -6,10 +6,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/runtime/request_state.h"
+#include "engine/schedule/drain_rate.h"
+#include "engine/schedule/queue_shares.h"
 
 namespace spade {
 
@@ -17,22 +20,26 @@ namespace spade {
 struct LoopCommands {
   std::vector<std::unique_ptr<RequestState>> submitted;
   std::vector<RequestId> cancelled;
-  bool abort = false;  // end everything as UNAVAILABLE
-  bool stop = false;   // end the loop
+  std::vector<QueueShares::Shed> shed;  // waiting requests that gave up their places
+  bool abort = false;                   // end everything as UNAVAILABLE
+  bool stop = false;                    // end the loop
 
-  bool empty() const { return submitted.empty() && cancelled.empty() && !abort && !stop; }
+  bool empty() const {
+    return submitted.empty() && cancelled.empty() && shed.empty() && !abort && !stop;
+  }
 };
 
 // Between the callers' threads and the loop: commands, admission control and the count of requests
 // in the house. Thread-safe; the lock is never held while foreign code runs.
 class RequestQueue {
  public:
-  // Bounds on what waits: requests, and their prompt tokens.
-  RequestQueue(int32_t max_requests, int64_t max_tokens)
-      : max_requests_(max_requests), max_tokens_(max_tokens) {}
+  // Bounds on what waits, which tenants share by weight.
+  RequestQueue(const QueueShares::Limits& limits, TenantWeights weights)
+      : waiting_(limits, std::move(weights)) {}
 
   // Callers' side.
-  // RESOURCE_EXHAUSTED or UNAVAILABLE: `request` is gone and nothing will follow.
+  // RESOURCE_EXHAUSTED, with when to try again, or UNAVAILABLE: `request` is gone and nothing will
+  // follow.
   absl::Status Submit(std::unique_ptr<RequestState> request);
   void Cancel(RequestId id);
   void StopAccepting();
@@ -51,24 +58,29 @@ class RequestQueue {
   void Take(LoopCommands* commands);
   // Returns when there are commands, or at `deadline`.
   void Wait(std::optional<Clock::time_point> deadline);
-  // A request waits no longer.
-  void LeaveWaiting(int64_t prompt_tokens);
+  // A request waits no longer: it was `scheduled`, or is over.
+  void LeaveWaiting(const RequestContext& request, bool scheduled);
+  // A command to shed was followed.
+  void OnShed(const QueueShares::Shed& shed);
+  // How long it takes, as things went lately, until half of what waits is gone.
+  std::chrono::milliseconds RetryAfter() const;
   // A request is over: its sink has been told. `aborted`: it was cut off.
   void Leave(bool aborted);
 
  private:
-  const int32_t max_requests_;
-  const int64_t max_tokens_;
+  absl::Status FullLocked(QueueShares::Verdict verdict) const;
+  std::chrono::milliseconds RetryAfterLocked() const;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;   // the loop
   std::condition_variable empty_;  // Drain
   LoopCommands commands_;
   bool accepting_ = true;
-  int32_t waiting_ = 0;
-  int64_t waiting_tokens_ = 0;
-  int32_t inside_ = 0;  // accepted and not over
-  int aborted_ = 0;     // ever
+  QueueShares waiting_;
+  DrainRate requests_scheduled_;
+  DrainRate tokens_scheduled_;  // of their prompts
+  int32_t inside_ = 0;          // accepted and not over
+  int aborted_ = 0;             // ever
 };
 
 }  // namespace spade

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/runtime/decision.h"
@@ -16,9 +17,11 @@ struct RequestState {
   RequestId id = 0;
   std::unique_ptr<Generation> generation;  // exactly one of the two is set
   std::unique_ptr<DecisionState> decision;
-  bool scheduled = false;             // left the waiting requests
-  bool is_shadow = false;             // ours, not a caller's: see shadow_checks.h
-  std::vector<SequenceId> sequences;  // known to the scheduler, by index; 0: finished
+  bool scheduled = false;                           // left the waiting requests
+  std::optional<Clock::time_point> queue_deadline;  // to be scheduled by
+  bool is_shadow = false;                           // ours, not a caller's: see shadow_checks.h
+  int32_t cached_tokens = 0;                        // of the prompt, when it was scheduled
+  std::vector<SequenceId> sequences;                // known to the scheduler, by index; 0: finished
   int32_t num_unfinished = 0;
 
   ExitMode mode() const {

@@ -12,7 +12,10 @@
 namespace spade {
 
 Scheduler::Impl::Impl(const SchedulerOptions& options, BlockPool* pool, const BlockHasher* hasher)
-    : options_(options), pool_(pool), hasher_(hasher) {
+    : options_(options),
+      pool_(pool),
+      hasher_(hasher),
+      tenants_(options.tenant_weights, options.max_tenants) {
   SPADE_CHECK(options.max_rows > 0 && options.max_sequences > 0);
   SPADE_CHECK(options.block_size > 0 && options.num_stages > 0);
   // So that each running sequence can have a row in each step.
@@ -48,7 +51,8 @@ absl::StatusOr<SequenceId> Scheduler::Impl::Add(SequenceSpec spec) {
   sequence.spec = std::move(spec);
   sequence.tokens = sequence.spec.prompt;
   sequence.frontier = KvFrontier(options_.num_stages);
-  waiting_.insert(&sequence);
+  sequence.tenant = tenants_.Enter(sequence.spec.tenant);
+  Enqueue(&sequence);
   return id;
 }
 
@@ -56,12 +60,15 @@ void Scheduler::Impl::Remove(SequenceId id) {
   const auto found = sequences_.find(id);
   if (found == sequences_.end()) return;
   Sequence* const sequence = &found->second;
-  if (sequence->phase == SequencePhase::kWaiting) {
-    waiting_.erase(sequence);
+  const bool waits = sequence->phase == SequencePhase::kWaiting;
+  if (waits) {
+    LineOf(*sequence).waiting.erase(sequence);
+    --num_waiting_;
   } else {
     ReleaseBlocks(*sequence);
     sequence->phase = SequencePhase::kEnded;
   }
+  tenants_.Leave(sequence->tenant, waits);
   auto node = sequences_.extract(found);
   if (node.mapped().phase == SequencePhase::kEnded) ended_.push_back(std::move(node));
 }
@@ -72,6 +79,13 @@ void Scheduler::Impl::SweepEnded() {
   std::erase_if(running_,
                 [](const Sequence* sequence) { return sequence->phase == SequencePhase::kEnded; });
   ended_.clear();
+}
+
+void Scheduler::Impl::Enqueue(Sequence* sequence) {
+  const auto line = static_cast<size_t>(sequence->tenant);
+  if (lines_.size() <= line) lines_.resize(line + 1);
+  lines_[line].waiting.insert(sequence);
+  ++num_waiting_;
 }
 
 void Scheduler::Impl::Commit(std::span<const RanRows> rows) {
@@ -99,6 +113,7 @@ void Scheduler::Impl::Append(SequenceId id, TokenId token, bool is_draft) {
   sequence.awaits_token = false;
   sequence.tokens.push_back(token);
   sequence.num_drafts += is_draft ? 1 : 0;
+  tenants_.Charge(sequence.tenant, 1);
 }
 
 void Scheduler::Impl::ResolveDrafts(SequenceId id, int32_t num_accepted) {

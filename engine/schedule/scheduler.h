@@ -17,6 +17,8 @@ struct SchedulerOptions {
   int32_t num_stages = 1;
   int32_t max_context = 0;  // prompt + output positions a sequence may have; 0: what the pool holds
   bool prefix_cache = true;
+  TenantWeights tenant_weights = {};
+  int32_t max_tenants = 256;  // told apart; see TenantShares
 };
 
 // Rows of a sequence that ran: its positions below `end` are written at the first `depth` stages.
@@ -46,7 +48,8 @@ struct StepPlan {
 };
 
 // Continuous batching: decides which rows run next. Sees ids, counts and lengths only: no tensor,
-// clock, metric or thread. Rank: priority, then arrival.
+// clock, metric or thread. Rank: the tenant that was served least for its weight, as of the step's
+// begin (TenantShares), then priority, then arrival. With one tenant, that is priority and arrival.
 //
 // - Every running sequence that can decode gets its row each step, and room for its parked rows
 //   beside it; what is left of the budget goes to prefill chunks and to the admission of waiting

@@ -49,7 +49,8 @@ void Scheduler::Impl::PreemptLowest() {
   ReleaseBlocks(*lowest);
   lowest->phase = SequencePhase::kWaiting;
   ++lowest->num_preemptions;
-  waiting_.insert(lowest);
+  tenants_.WaitAgain(lowest->tenant);
+  Enqueue(lowest);
   plan_.preempted.push_back(lowest->id);
 }
 

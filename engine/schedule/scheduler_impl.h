@@ -10,12 +10,21 @@
 #include "engine/kv/block_pool.h"
 #include "engine/kv/prefix_sightings.h"
 #include "engine/schedule/scheduler.h"
+#include "engine/schedule/tenant_shares.h"
 
 namespace spade {
 
+// Of one tenant.
+struct ByPriority {
+  bool operator()(const Sequence* a, const Sequence* b) const {
+    if (a->spec.priority != b->spec.priority) return a->spec.priority < b->spec.priority;
+    return a->arrival < b->arrival;
+  }
+};
+
 inline bool Outranks(const Sequence& a, const Sequence& b) {
-  if (a.spec.priority != b.spec.priority) return a.spec.priority < b.spec.priority;
-  return a.arrival < b.arrival;
+  if (a.tenant_rank != b.tenant_rank) return a.tenant_rank < b.tenant_rank;
+  return ByPriority()(&a, &b);
 }
 
 struct ByRank {
@@ -60,11 +69,15 @@ class Scheduler::Impl {
     const auto found = sequences_.find(id);
     return found == sequences_.end() ? nullptr : &found->second;
   }
-  size_t num_waiting() const { return waiting_.size(); }
+  size_t num_waiting() const { return num_waiting_; }
   size_t num_running() const { return running_.size() - ended_.size(); }
 
  private:
-  using WaitingSet = std::set<Sequence*, ByRank>;
+  using WaitingSet = std::set<Sequence*, ByPriority>;
+  struct Line {  // of one tenant
+    WaitingSet waiting;
+    WaitingSet::iterator next;  // that this pass has yet to look at
+  };
 
   // What one Plan keeps track of while it goes through the running sequences in rank order.
   struct Pass {
@@ -73,7 +86,6 @@ class Scheduler::Impl {
     int64_t demand = 0;         // blocks that running sequences need for the tokens they have
     bool first_prefill = true;  // no prefill was looked at yet
     bool admitting = true;
-    WaitingSet::iterator next_waiting;
   };
 
   int32_t BlocksFor(int32_t positions) const {
@@ -94,6 +106,10 @@ class Scheduler::Impl {
   int32_t RowsWanted(const Sequence& sequence) const;
   size_t Admit(const Sequence* limit);
   bool TryAdmit(Sequence& sequence);
+  void RankTenants();
+  Line& LineOf(const Sequence& sequence) { return lines_[static_cast<size_t>(sequence.tenant)]; }
+  void Enqueue(Sequence* sequence);
+  Sequence* NextWaiting();
   bool WaitsForSibling(const Sequence& sequence) const;
 
   int32_t Reserve(Sequence& sequence, int32_t rows);
@@ -112,7 +128,9 @@ class Scheduler::Impl {
   std::unordered_map<SequenceId, Sequence> sequences_;
   std::vector<Sequence*> running_;  // by rank: a vector, because every Plan goes through all of it
   std::vector<std::unordered_map<SequenceId, Sequence>::node_type> ended_;  // still in running_
-  WaitingSet waiting_;
+  TenantShares tenants_;
+  std::vector<Line> lines_;  // by TenantIndex
+  size_t num_waiting_ = 0;
   PrefixSightings sightings_;
   uint64_t num_added_ = 0;
 

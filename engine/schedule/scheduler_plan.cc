@@ -33,13 +33,26 @@ void Scheduler::Impl::BeginPass() {
   plan_.preempted.clear();
   plan_.admitted.clear();
   prefill_.clear();
-  pass_ = Pass{.budget = options_.max_rows, .next_waiting = waiting_.begin()};
+  RankTenants();
+  pass_ = Pass{.budget = options_.max_rows};
   plan_.num_looked_at = std::ssize(running_);
   for (const Sequence* sequence : running_) {
     if (!CanRun(*sequence)) continue;
     if (Decodes(*sequence)) pass_.decodes_ahead += DecodeRows(*sequence);
     pass_.demand += Demand(*sequence);
   }
+}
+
+// What is running is kept by rank, and ranks of tenants change with what they were served.
+void Scheduler::Impl::RankTenants() {
+  const bool changed = tenants_.Rank();
+  for (const TenantIndex tenant : tenants_.active()) {
+    Line& line = lines_[static_cast<size_t>(tenant)];
+    line.next = line.waiting.begin();
+  }
+  if (!changed) return;
+  for (Sequence* sequence : running_) sequence->tenant_rank = tenants_.rank(sequence->tenant);
+  std::sort(running_.begin(), running_.end(), ByRank{});
 }
 
 void Scheduler::Impl::PlanDecode(Sequence& sequence) {
@@ -74,26 +87,41 @@ int32_t Scheduler::Impl::RowsWanted(const Sequence& sequence) const {
   return pending <= limit ? pending : 0;
 }
 
+// The first, by rank as admissions change it, that could run; null: none.
+Sequence* Scheduler::Impl::NextWaiting() {
+  Sequence* first = nullptr;
+  for (const TenantIndex tenant : tenants_.active()) {
+    Line& line = lines_[static_cast<size_t>(tenant)];
+    ++plan_.num_looked_at;
+    while (line.next != line.waiting.end() &&
+           (!CanRun(**line.next) || WaitsForSibling(**line.next))) {
+      ++line.next;
+      ++plan_.num_looked_at;
+    }
+    if (line.next == line.waiting.end()) continue;
+    if (first == nullptr || tenants_.Precedes(tenant, first->tenant)) first = *line.next;
+  }
+  if (first != nullptr) first->tenant_rank = tenants_.rank(first->tenant);
+  return first;
+}
+
 // Admits waiting sequences that outrank `limit` (null: all), in rank order, while there is room.
 // Returns how many.
 size_t Scheduler::Impl::Admit(const Sequence* limit) {
   size_t num_admitted = 0;
-  auto& next = pass_.next_waiting;
-  while (pass_.admitting && next != waiting_.end() &&
-         (limit == nullptr || Outranks(**next, *limit))) {
-    Sequence& sequence = **next;
-    ++plan_.num_looked_at;
-    if (!CanRun(sequence) || WaitsForSibling(sequence)) {
-      ++next;
-      continue;
-    }
+  while (pass_.admitting && num_waiting_ > 0) {
+    Sequence* const next = NextWaiting();
+    if (next == nullptr || (limit != nullptr && !Outranks(*next, *limit))) break;
+    Sequence& sequence = *next;
     const bool has_place = running_.size() < max_running_ && pass_.budget > pass_.decodes_ahead &&
                            plan_.preempted.empty();
     if (!has_place || !TryAdmit(sequence)) {
       pass_.admitting = false;
       break;
     }
-    next = waiting_.erase(next);
+    Line& line = LineOf(sequence);
+    line.next = line.waiting.erase(line.next);
+    --num_waiting_;
     running_.insert(std::lower_bound(running_.begin(), running_.end(), &sequence, ByRank{}),
                     &sequence);
     ++num_admitted;
@@ -124,7 +152,10 @@ bool Scheduler::Impl::TryAdmit(Sequence& sequence) {
   if (sequence.num_preemptions == 0) {
     sequence.fills_cache = FillsCache(sequence);
     sequence.cached_tokens = std::min(sequence.frontier.complete(), sequence.num_prompt());
+    // Not again after a preemption, which is no doing of the tenant.
+    tenants_.Charge(sequence.tenant, sequence.num_prompt() - sequence.cached_tokens);
   }
+  tenants_.StopWaiting(sequence.tenant);
   sequence.phase = SequencePhase::kRunning;
   plan_.admitted.push_back(sequence.id);
   pass_.demand += demand;

@@ -7,6 +7,7 @@
 #include "engine/base/types.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_frontier.h"
+#include "engine/schedule/tenant_shares.h"
 
 namespace spade {
 
@@ -16,7 +17,8 @@ using SequenceId = uint64_t;
 struct SequenceSpec {
   std::vector<TokenId> prompt;  // not empty
   int32_t max_tokens = 0;       // output tokens at most
-  int32_t priority = 0;         // lower runs sooner
+  int32_t priority = 0;         // lower runs sooner, of one tenant
+  std::string tenant;           // whose share it takes
   std::string cache_salt;
   // False where every prompt row's logits are wanted: neither takes blocks from the prefix cache
   // nor puts any in.
@@ -47,6 +49,8 @@ struct Sequence {
   int32_t num_drafts = 0;     // of `tokens`, at the end: not verified yet
   bool fills_cache = false;   // may_leave, but others begin with its prompt: it must not leave
   uint64_t arrival = 0;       // order of Add
+  TenantIndex tenant = 0;
+  int32_t tenant_rank = 0;    // while running: of its tenant, as of this step
   int32_t cached_tokens = 0;  // of the prompt, from the prefix cache, at first admission
   int32_t num_preemptions = 0;
 

@@ -9,7 +9,6 @@
 #include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
 #include "server/auth/reload_metrics.h"
-#include "server/request_convert.h"
 
 namespace spade {
 namespace {
@@ -127,11 +126,7 @@ absl::StatusOr<Caller> Authenticator::IdentifyToken(
 }
 
 absl::StatusOr<Caller> Authenticator::Identify(const Metadata& metadata) const {
-  if (!required()) {
-    const auto claimed = metadata.find(kTenantKey);
-    if (claimed == metadata.end()) return Caller{};
-    return Caller{SanitizedId({claimed->second.data(), claimed->second.size()}), ""};
-  }
+  if (!required()) return Caller{};
   std::vector<std::string> authorization;
   const auto [begin, end] = metadata.equal_range("authorization");
   for (auto value = begin; value != end; ++value) {

@@ -8,8 +8,7 @@ namespace spade {
 
 // Who sent a call.
 struct Caller {
-  // The name of its token in the token file. Where the server has no token file: what the client
-  // claims in the metadata kTenantKey, which nobody has checked; may be empty.
+  // The name of its token in the token file; empty where the server has no token file.
   std::string tenant;
   std::string digest;  // of its token; empty: the server has no token file
 
@@ -24,7 +23,5 @@ struct Caller {
     context.cache_salt = Scoped(context.cache_salt);
   }
 };
-
-inline constexpr char kTenantKey[] = "x-spade-tenant";
 
 }  // namespace spade

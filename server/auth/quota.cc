@@ -5,9 +5,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/status_convert.h"
+#include "engine/base/reason.h"
 
 namespace spade {
+namespace {
+
+absl::Status TenantLimit(const std::string& message) {
+  return WithReason(absl::ResourceExhaustedError(message), Reason::kTenantLimit);
+}
+
+}  // namespace
 
 Admission& Admission::operator=(Admission&& other) noexcept {
   std::swap(quota_, other.quota_);
@@ -33,9 +40,9 @@ absl::StatusOr<Admission> Quota::Admit(Time now) {
   std::lock_guard lock(mutex_);
   if (limits_.max_in_flight.has_value() && in_flight_ >= *limits_.max_in_flight) {
     in_flight_refusals_->Increment();
-    return absl::ResourceExhaustedError(
-        absl::StrCat(tenant_, " has ", in_flight_, " requests in flight, its limit is ",
-                     *limits_.max_in_flight, "; wait for one to end"));
+    return TenantLimit(absl::StrCat(tenant_, " has ", in_flight_,
+                                    " requests in flight, its limit is ", *limits_.max_in_flight,
+                                    "; wait for one to end"));
   }
   if (limits_.requests_per_second.has_value()) {
     const double rate = *limits_.requests_per_second;
@@ -47,9 +54,9 @@ absl::StatusOr<Admission> Quota::Admit(Time now) {
       rate_refusals_->Increment();
       const auto wait =
           std::chrono::milliseconds(static_cast<int64_t>(std::ceil((1 - credit_) / rate * 1000)));
-      return WithRetryDelay(
-          absl::ResourceExhaustedError(absl::StrCat(
-              tenant_, " may send ", rate, " requests a second; wait ", wait.count(), " ms")),
+      return WithRetryAfter(
+          TenantLimit(absl::StrCat(tenant_, " may send ", rate, " requests a second; wait ",
+                                   wait.count(), " ms")),
           wait);
     }
     credit_ -= 1;

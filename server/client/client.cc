@@ -14,6 +14,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/client/make_token.h"
 #include "server/client/print.h"
+#include "spade/v1/admin.grpc.pb.h"
 #include "spade/v1/error_details.pb.h"
 #include "spade/v1/inference.grpc.pb.h"
 
@@ -59,6 +60,7 @@ class Session {
         channel_(MakeChannel(options)),
         stub_(v1::InferenceService::NewStub(channel_)) {
     AddToken(context_);
+    if (!options.tenant.empty()) context_.AddMetadata("x-spade-tenant", options.tenant);
     if (options.deadline_s > 0) {
       context_.set_deadline(
           std::chrono::system_clock::now() +
@@ -137,6 +139,21 @@ class Session {
     return kDone;
   }
 
+  int Requests() {
+    const auto stub = v1::Admin::NewStub(channel_);
+    v1::ListRequestsRequest request;
+    request.set_limit(options_.num_requests);
+    v1::ListRequestsResponse response;
+    const grpc::Status status = stub->ListRequests(&context_, request, &response);
+    if (!status.ok()) return Finish(status);
+    if (options_.json) {
+      for (const v1::RequestRecord& record : response.requests()) PrintJson(record);
+    } else {
+      PrintRequests(response, out_);
+    }
+    return kDone;
+  }
+
   int Health() {
     const auto stub = grpc::health::v1::Health::NewStub(channel_);
     grpc::health::v1::HealthCheckRequest request;
@@ -207,6 +224,8 @@ int RunClient(const ClientOptions& options, std::ostream& out, std::ostream& err
       return session.Health();
     case Command::kMakeToken:
       break;
+    case Command::kRequests:
+      return session.Requests();
   }
   return kCallFailed;
 }

@@ -151,6 +151,11 @@ void AddSmallCommands(CLI::App& app, Flags& flags) {
   health->callback([&flags] { flags.options.command = Command::kHealth; });
   health->add_option("--service", flags.options.health_service, "Name to ask for")
       ->capture_default_str();
+  CLI::App* requests = app.add_subcommand(
+      "requests", "The last requests that ended, newest first (the server needs --admin)");
+  requests->callback([&flags] { flags.options.command = Command::kRequests; });
+  requests->add_option("-n,--count", flags.options.num_requests, "How many; 0: all that it kept")
+      ->capture_default_str();
 }
 
 void AddMakeToken(CLI::App& app, Flags& flags) {
@@ -175,6 +180,9 @@ void AddConnectionFlags(CLI::App& app, Flags& flags) {
   app.add_option("--target", options.target, "host:port of the server")
       ->envname("SPADE_TARGET")
       ->capture_default_str()
+      ->group("Connection");
+  app.add_option("--tenant", options.tenant, "Whose share of a full server the call takes")
+      ->envname("SPADE_TENANT")
       ->group("Connection");
   app.add_flag("--tls", options.tls, "Use TLS")->group("Connection");
   app.add_option("--tls-ca", options.tls_ca_file, "PEM authority (default: the system's)")
@@ -278,6 +286,7 @@ std::string Resolve(Flags& flags) {
     case Command::kInfo:
     case Command::kHealth:
     case Command::kMakeToken:
+    case Command::kRequests:
       break;
   }
   return "";

@@ -9,7 +9,16 @@
 
 namespace spade {
 
-enum class Command { kGenerate, kDecide, kTokenize, kDetokenize, kInfo, kHealth, kMakeToken };
+enum class Command {
+  kGenerate,
+  kDecide,
+  kTokenize,
+  kDetokenize,
+  kInfo,
+  kHealth,
+  kRequests,
+  kMakeToken,
+};
 
 struct ClientOptions {
   Command command = Command::kGenerate;
@@ -20,7 +29,7 @@ struct ClientOptions {
   std::string tls_key_file;
   std::string tls_name;   // what the server's certificate must name; empty: the target's host
   std::string token;      // sent as a bearer token; empty: none
-  std::string tenant;     // kMakeToken: whose token
+  std::string tenant;     // in whose name; kMakeToken: whose token; empty: none
   double deadline_s = 0;  // 0: none
   bool json = false;      // messages as JSON, one a line
   bool stats = false;     // usage and timings on stderr
@@ -30,6 +39,7 @@ struct ClientOptions {
   v1::TokenizeRequest tokenize;
   v1::DetokenizeRequest detokenize;
   std::string health_service;
+  uint32_t num_requests = 50;  // to list
 };
 
 // Options, or what to print and the code to exit with instead (--help, errors).

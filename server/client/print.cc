@@ -1,8 +1,10 @@
 #include "server/client/print.h"
 
+#include <spdlog/fmt/chrono.h>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
 
+#include <ctime>
 #include <iterator>
 #include <ostream>
 #include <string>
@@ -129,6 +131,34 @@ void PrintInfo(const v1::GetModelResponse& model, const v1::GetServerInfoRespons
   out << fmt::format("memory       {:.1f} MiB weights, {:.1f} MiB KV: {} of {} blocks of {} used\n",
                      server.weight_bytes() / kMiB, server.kv_bytes() / kMiB,
                      server.kv_blocks_in_use(), server.kv_blocks(), server.kv_block_size());
+}
+
+std::string Seconds(bool known, double seconds) {
+  return known ? fmt::format("{:.3f}", seconds) : "-";
+}
+
+void PrintRequests(const v1::ListRequestsResponse& response, std::ostream& out) {
+  constexpr const char* kRow =
+      "{:<23} {:<20} {:<12} {:<8} {:<8} {:>9} {:>9} {:>9} {:>6} {:>6} {:>6} {:>5} {:<18} {}\n";
+  out << fmt::format(kRow, "received", "id", "tenant", "kind", "mode", "scheduled", "first",
+                     "ended", "prompt", "cached", "output", "early", "code", "reason");
+  for (const v1::RequestRecord& record : response.requests()) {
+    const std::time_t second = record.received().seconds();
+    const auto code = static_cast<size_t>(record.code());
+    // Of a decision, the layer that it left at.
+    const uint32_t early = record.exit_layer() > 0 ? record.exit_layer() : record.early_tokens();
+    out << fmt::format(
+        kRow,
+        fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}", fmt::gmtime(second),
+                    record.received().nanos() / 1'000'000),
+        record.request_id().substr(0, 20), record.tenant().empty() ? "-" : record.tenant(),
+        record.kind(), record.mode(),
+        Seconds(record.has_scheduled_seconds(), record.scheduled_seconds()),
+        Seconds(record.has_first_answer_seconds(), record.first_answer_seconds()),
+        Seconds(true, record.ended_seconds()), record.prompt_tokens(), record.cached_tokens(),
+        record.output_tokens(), early, code < std::size(kCodeNames) ? kCodeNames[code] : "UNKNOWN",
+        record.reason());
+  }
 }
 
 void PrintError(const grpc::Status& status, std::ostream& err) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "spade/v1/admin.pb.h"
 #include "spade/v1/inference.pb.h"
 
 namespace spade {
@@ -35,6 +36,7 @@ void PrintDecisionStats(const v1::DecideResponse& response, std::ostream& err);
 void PrintTokens(const v1::TokenizeResponse& response, std::ostream& out);
 void PrintInfo(const v1::GetModelResponse& model, const v1::GetServerInfoResponse& server,
                std::ostream& out);
+void PrintRequests(const v1::ListRequestsResponse& response, std::ostream& out);
 // "RESOURCE_EXHAUSTED: message (retry in 1.2 s)"
 void PrintError(const grpc::Status& status, std::ostream& err);
 

@@ -10,6 +10,7 @@
 #include "inference/open_inference.pb.h"
 #include "server/infer/infer_task.h"
 #include "server/rpc_call.h"
+#include "server/tenant.h"
 
 namespace spade {
 
@@ -38,6 +39,7 @@ class InferReactor final : public grpc::ServerUnaryReactor, public ResumableStre
 
   const ServiceContext& service_;
   const std::optional<Clock::time_point> deadline_;
+  const absl::StatusOr<std::string> tenant_;
   ::inference::ModelInferResponse* const response_;
   std::shared_ptr<InferReactor> self_;  // gRPC's hold; let go in OnDone
 

@@ -38,6 +38,7 @@ class InferStreamReactor::Sink final : public GenerateSink, public DecideSink {
     stream_->Update(key_, [&](InferLane& lane) { lane.responses().output().Add(kind, decision); });
   }
   void OnDone(const absl::Status& status) override {
+    stream_->CountFailure(status);
     stream_->Close(key_, [&](InferLane& lane) {
       if (!status.ok()) lane.Fail(status);
     });
@@ -51,6 +52,7 @@ class InferStreamReactor::Sink final : public GenerateSink, public DecideSink {
 void InferStreamReactor::Handle(const ::inference::ModelInferRequest& request) {
   const Key key = Open(InferLane(request));
   const absl::Status status = Submit(request, key);
+  CountFailure(status);
   if (!status.ok()) Close(key, [&](InferLane& lane) { lane.Fail(status); });
 }
 
@@ -59,6 +61,7 @@ absl::Status InferStreamReactor::Submit(const ::inference::ModelInferRequest& re
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service().state->Accept());
   SPADE_ASSIGN_OR_RETURN(InferTask task,
                          PrepareInference(*model, request, /*streaming=*/true, deadline()));
+  SPADE_ASSIGN_OR_RETURN(task.context().tenant, tenant());
   caller().ScopeCache(task.context());
   Update(key, [&](InferLane& lane) { lane.responses().SetOutput(std::move(task.output)); });
   SPADE_ASSIGN_OR_RETURN(const InferenceEngine::RequestHandle handle,

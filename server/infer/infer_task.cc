@@ -112,8 +112,11 @@ absl::Status SetSchedule(const ModelInferRequest& request,
   context.deadline = deadline;
   SPADE_ASSIGN_OR_RETURN(const std::optional<uint64_t> priority, Reserved(request, "priority"));
   SPADE_ASSIGN_OR_RETURN(const std::optional<uint64_t> timeout, Reserved(request, "timeout"));
-  context.priority = static_cast<int32_t>(std::min<uint64_t>(
-      priority.value_or(0), static_cast<uint64_t>(std::numeric_limits<int32_t>::max())));
+  // Triton's levels count from 1, the most urgent; 0 is as if none was named.
+  constexpr int32_t kLast = std::numeric_limits<int32_t>::max();
+  if (priority.value_or(0) > 0) {
+    context.priority = static_cast<int32_t>(std::min<uint64_t>(*priority, kLast)) - kLast - 1;
+  }
   if (timeout.value_or(0) == 0) return absl::OkStatus();  // 0: none
   constexpr uint64_t kYear = 365ull * 24 * 3600 * 1'000'000;
   const auto own = context.arrival + std::chrono::microseconds(std::min(*timeout, kYear));

@@ -35,6 +35,7 @@ void VllmGenerateBuffer::SetRequest(const GenerateRequest& request, std::vector<
 
 void VllmGenerateBuffer::Add(const GenerateDelta& delta) {
   if (stream_) {
+    unread_.Add(delta);
     AddToStream(delta);
   } else {
     AddToWhole(delta);
@@ -97,6 +98,7 @@ vllm_api::GenerateResponse VllmGenerateBuffer::Take() {
   SPADE_CHECK(!pending_.empty());
   vllm_api::GenerateResponse response = std::move(pending_.front());
   pending_.pop_front();
+  unread_.Take(response.ByteSizeLong(), !pending_.empty());
   return response;
 }
 

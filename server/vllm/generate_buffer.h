@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/runtime/request.h"
+#include "server/unread_bytes.h"
 #include "server/vllm/generate_convert.h"
 
 namespace spade {
@@ -27,6 +28,7 @@ class VllmGenerateBuffer {
   // Ends the continuations that have not ended.
   void Add(Aborted);
   bool empty() const { return pending_.empty(); }
+  size_t bytes() const { return unread_.count(); }
   vllm_api::GenerateResponse Take();
 
  private:
@@ -46,6 +48,7 @@ class VllmGenerateBuffer {
   std::vector<bool> finished_;                      // by index
   std::vector<vllm_api::GenerateComplete> wholes_;  // by index; not streaming
   std::deque<vllm_api::GenerateResponse> pending_;
+  UnreadBytes unread_;  // streaming
 };
 
 }  // namespace spade

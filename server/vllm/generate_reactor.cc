@@ -33,20 +33,21 @@ absl::Status VllmGenerateReactor::Submit(const std::shared_ptr<VllmGenerateReact
   SPADE_ASSIGN_OR_RETURN(GenerateRequest converted,
                          ConvertVllmRequest(request, model->converter, info.max_context));
   converted.context.deadline = stream->deadline();
+  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, stream->tenant());
   stream->caller().ScopeCache(converted.context);
   stream->SetRequestId(converted.context.id);
   stream->ConfigureBuffer([&](VllmGenerateBuffer& buffer) {
     buffer.SetRequest(converted,
                       converted.ignore_eos ? std::vector<TokenId>() : info.config.eos_ids);
   });
+  if (!request.request_id().empty()) {  // before the engine has it: an abort may come at once
+    stream->registered_id_ = stream->caller().Scoped(request.request_id());
+    stream->registry_->Add(stream->registered_id_, stream);
+  }
   SPADE_ASSIGN_OR_RETURN(
       const InferenceEngine::RequestHandle handle,
       model->engine->Generate(std::move(converted), std::make_shared<Sink>(stream)));
   stream->Bind(model->engine, handle);
-  if (!request.request_id().empty()) {
-    stream->registered_id_ = stream->caller().Scoped(request.request_id());
-    stream->registry_->Add(stream->registered_id_, stream);
-  }
   return absl::OkStatus();
 }
 

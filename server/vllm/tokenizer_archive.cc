@@ -127,11 +127,15 @@ absl::StatusOr<TokenizerArchive> PackTokenizer(const std::string& folder) {
 
 absl::StatusOr<std::shared_ptr<const TokenizerArchive>> TokenizerArchiveCache::Get() {
   std::lock_guard lock(mutex_);
-  if (archive_ == nullptr) {
-    SPADE_ASSIGN_OR_RETURN(TokenizerArchive packed, PackTokenizer(folder_));
-    archive_ = std::make_shared<const TokenizerArchive>(std::move(packed));
+  if (!archive_) {
+    absl::StatusOr<TokenizerArchive> packed = PackTokenizer(folder_);
+    if (packed.ok()) {
+      archive_ = std::make_shared<const TokenizerArchive>(*std::move(packed));
+    } else {
+      archive_ = packed.status();
+    }
   }
-  return archive_;
+  return *archive_;
 }
 
 }  // namespace spade

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,7 +19,8 @@ struct TokenizerArchive {
 // more than clients accept (50 files, 200 MB).
 absl::StatusOr<TokenizerArchive> PackTokenizer(const std::string& folder);
 
-// Packs once, at the first call. Thread-safe.
+// Packs once, at the first call, whatever comes of it: the folder is the model's and does not
+// change. Thread-safe.
 class TokenizerArchiveCache {
  public:
   explicit TokenizerArchiveCache(std::string folder) : folder_(std::move(folder)) {}
@@ -28,7 +30,7 @@ class TokenizerArchiveCache {
  private:
   const std::string folder_;
   std::mutex mutex_;
-  std::shared_ptr<const TokenizerArchive> archive_;
+  std::optional<absl::StatusOr<std::shared_ptr<const TokenizerArchive>>> archive_;
 };
 
 }  // namespace spade

@@ -45,6 +45,7 @@ class IdleEngine final : public InferenceEngine {
   void Cancel(RequestHandle) override {}
   void StopAccepting() override {}
   int Drain(std::chrono::milliseconds) override { return 0; }
+  std::vector<RequestRecord> RecentRequests(size_t) const override { return {}; }
   EngineStats Stats() const override { return {}; }
 
  private:

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/base/sha256.h"
+#include "server/tenant.h"
 #include "tests/testing/temp_dir.h"
 
 namespace spade {
@@ -73,11 +74,13 @@ TEST_F(AuthenticatorTest, TheTokenOverridesTheTenantThatIsClaimed) {
   EXPECT_EQ(caller->tenant, "alice");
 }
 
-TEST_F(AuthenticatorTest, WithoutAFileTheClaimIsTaken) {
+TEST_F(AuthenticatorTest, WithoutAFileNobodyIsAuthenticated) {
   Authenticator open("", &registry_, std::make_shared<spdlog::logger>("test"));
   ASSERT_TRUE(open.Load().ok());
-  EXPECT_EQ(open.Identify({{kTenantKey, "bob\n"}})->tenant, "bob_");
-  EXPECT_EQ(open.Identify(Authenticator::Metadata())->tenant, "");
+  const auto caller = open.Identify({{kTenantKey, "bob"}});
+  ASSERT_TRUE(caller.ok());
+  EXPECT_FALSE(caller->authenticated());
+  EXPECT_EQ(caller->tenant, "");
 }
 
 TEST_F(AuthenticatorTest, ABadFileAtTheStartIsAnErrorWithItsLine) {

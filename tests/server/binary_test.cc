@@ -10,6 +10,7 @@
 #include <chrono>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -248,6 +249,45 @@ TEST_F(BinaryTest, SecondSignalExitsAtOnce) {
   ASSERT_TRUE(server.WaitForOutput("draining"));
   server.Signal(SIGINT);
   EXPECT_EQ(server.Wait(), 128 + SIGINT) << server.Output();
+}
+
+TEST_F(BinaryTest, ACrashLeavesAWordAboutItself) {
+  Process server(ServerCommand(), "server");
+  ASSERT_TRUE(server.WaitForOutput("serving")) << server.Output();
+  Process generate(ClientCommand({"generate", "-p", "Support inbox.", "-n", "8"}), "generate");
+  ASSERT_EQ(generate.Wait(), 0) << generate.Output();
+  server.Signal(SIGABRT);
+  EXPECT_EQ(server.Wait(), 1000 + SIGABRT) << "the signal takes its course";
+  const std::string output = server.Output();
+  EXPECT_NE(output.find("spade-server died: signal=6 version="), std::string::npos) << output;
+  EXPECT_NE(output.find(" model=tickets-5m "), std::string::npos) << output;
+  EXPECT_NE(output.find(" running=0 waiting=0\n"), std::string::npos) << output;
+  EXPECT_EQ(output.find("Support inbox"), std::string::npos);
+}
+
+TEST_F(BinaryTest, KilledAndRestartedNothingIsLostThatIsSentAgain) {
+  Process first(ServerCommand(), "first");
+  ASSERT_TRUE(first.WaitForOutput("serving")) << first.Output();
+  // Each sends its request until it is answered: a shell's loop around the client.
+  std::vector<std::unique_ptr<Process>> clients;
+  for (int i = 0; i < 4; ++i) {
+    std::string command = "n=0; while [ $n -lt 6 ]; do " SPADE_CLIENT_BINARY " --target " +
+                          target_ +
+                          " generate -p 'Support inbox.' -n 60 -t 0 --ignore-eos > /dev/null " +
+                          "2>&1 && n=$((n+1)) && echo answered-$n || sleep 0.1; done";
+    clients.push_back(std::make_unique<Process>(std::vector<std::string>{"/bin/sh", "-c", command},
+                                                "client-" + std::to_string(i)));
+  }
+  ASSERT_TRUE(clients[0]->WaitForOutput("answered-1"));
+  first.Signal(SIGKILL);
+  EXPECT_EQ(first.Wait(), 1000 + SIGKILL);
+  Process second(ServerCommand(), "second");
+  for (const auto& client : clients) {
+    EXPECT_EQ(client->Wait(), 0);
+    EXPECT_NE(client->Output().find("answered-6"), std::string::npos) << client->Output();
+  }
+  second.Signal(SIGTERM);
+  EXPECT_EQ(second.Wait(), 0) << second.Output();
 }
 
 TEST_F(BinaryTest, BadConfigurationExitsWith2AndAModelThatDoesNotLoadWith1) {

@@ -1,5 +1,6 @@
 #include "tests/server/fake_engine.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -44,7 +45,10 @@ absl::StatusOr<InferenceEngine::RequestHandle> FakeEngine::Decide(
 }
 
 absl::StatusOr<InferenceEngine::RequestHandle> FakeEngine::Submit(Job job) {
+  if (on_submit_) on_submit_();
   std::lock_guard lock(mutex_);
+  last_tenant_ = std::visit([](auto& work) { return work.request.context.tenant; }, job.work);
+  if (!refusal_.ok()) return refusal_;
   if (!accepting_) return absl::UnavailableError("draining");
   if (jobs_.size() >= options_.max_requests) return absl::ResourceExhaustedError("queue is full");
   ++num_accepted_;
@@ -91,6 +95,27 @@ EngineStats FakeEngine::Stats() const {
   stats.idle = jobs_.empty();
   stats.seconds_since_step = std::chrono::duration<double>(Clock::now() - last_step_).count();
   return stats;
+}
+
+std::vector<RequestRecord> FakeEngine::RecentRequests(size_t count) const {
+  std::lock_guard lock(mutex_);
+  return {recent_.begin(),
+          recent_.begin() + static_cast<ptrdiff_t>(std::min(count, recent_.size()))};
+}
+
+void FakeEngine::SetRecentRequests(std::vector<RequestRecord> records) {
+  std::lock_guard lock(mutex_);
+  recent_ = std::move(records);
+}
+
+std::string FakeEngine::last_tenant() const {
+  std::lock_guard lock(mutex_);
+  return last_tenant_;
+}
+
+void FakeEngine::Refuse(absl::Status status) {
+  std::lock_guard lock(mutex_);
+  refusal_ = std::move(status);
 }
 
 void FakeEngine::Pause() {

@@ -3,11 +3,13 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -40,7 +42,16 @@ class FakeEngine final : public InferenceEngine {
   void StopAccepting() override;
   int Drain(std::chrono::milliseconds grace) override;
   EngineStats Stats() const override;
+  std::vector<RequestRecord> RecentRequests(size_t count) const override;
 
+  // What RecentRequests tells of from now on.
+  void SetRecentRequests(std::vector<RequestRecord> records);
+  // The last request's; empty before one came.
+  std::string last_tenant() const;
+  // What Submit answers from now on; OK: as before.
+  void Refuse(absl::Status status);
+  // Runs before a request is taken; set before any comes.
+  void set_on_submit(std::function<void()> on_submit) { on_submit_ = std::move(on_submit); }
   void Pause();
   void Resume();
   int64_t num_cancelled() const { return num_cancelled_; }
@@ -83,6 +94,10 @@ class FakeEngine final : public InferenceEngine {
   std::map<RequestHandle, Job> jobs_;
   RequestHandle next_handle_ = 1;
   Clock::time_point last_step_ = Clock::now();
+  std::vector<RequestRecord> recent_;
+  std::string last_tenant_;
+  absl::Status refusal_;
+  std::function<void()> on_submit_;
   bool accepting_ = true;
   bool paused_ = false;
   bool stopping_ = false;

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "server/infer/infer_task.h"
 #include "server/infer/model_catalog.h"
@@ -126,10 +128,22 @@ TEST_F(InferConvertTest, ParametersOfTheRequestAreArguments) {
   auto task = Prepare(builder);
   ASSERT_TRUE(task.ok()) << task.status();
   EXPECT_EQ(std::get<GenerateRequest>(task->request).max_tokens, 9);
-  EXPECT_EQ(task->context().priority, 3);
   EXPECT_EQ(task->context().deadline, task->context().arrival + std::chrono::seconds(2));
   parameters["sequence_id"].set_int64_param(1);
   EXPECT_EQ(Prepare(builder).status().code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST_F(InferConvertTest, PriorityOneIsTheMostUrgentAndNoneComesLast) {
+  std::vector<int32_t> priorities;
+  for (const uint64_t level : {1, 2, 7, 0}) {
+    InferRequestBuilder builder = Hello();
+    (*builder.request().mutable_parameters())["priority"].set_uint64_param(level);
+    auto task = Prepare(builder);
+    ASSERT_TRUE(task.ok()) << task.status();
+    priorities.push_back(task->context().priority);
+  }
+  EXPECT_TRUE(std::is_sorted(priorities.begin(), priorities.end()));
+  EXPECT_EQ(priorities.back(), 0);
 }
 
 TEST_F(InferConvertTest, BrokenTensorsAreNamed) {

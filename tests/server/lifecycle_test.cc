@@ -81,12 +81,14 @@ TEST_F(LifecycleTest, StalledEngineIsNotServingUntilItMovesAgain) {
   engine().Pause();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_TRUE(IsServing()) << "an idle engine is not a stalled one";
+  EXPECT_EQ(Metric("spade_engine_idle"), 1);
   const auto context = Context();
   const auto reader = stub().Generate(context.get(), Generation(1));
   EXPECT_TRUE(Eventually([&] { return IsNotServing(); }));
   EXPECT_FALSE(IsLive());
   EXPECT_EQ(Metric("spade_serving"), 0);
   EXPECT_GT(Metric("spade_engine_heartbeat_age_seconds"), 0.1);
+  EXPECT_EQ(Metric("spade_engine_idle"), 0);
   engine().Resume();
   EXPECT_TRUE(Eventually([&] { return IsServing(); }));
   EXPECT_TRUE(IsLive());
@@ -130,6 +132,21 @@ TEST_F(LifecycleTest, DrainTimeoutCutsOffWhatIsLeft) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   drain.join();
+}
+
+TEST_F(LifecycleTest, DrainingDoesNotWaitForAClientThatDoesNotRead) {
+  Listen({.drain_timeout = std::chrono::milliseconds(50)});
+  Serve({.tokens_per_tick = 500});
+  const auto context = Context();
+  const auto reader = stub().Generate(context.get(), Generation(100'000'000));
+  ASSERT_TRUE(Eventually([&] { return engine().num_accepted() == 1; }));
+  const auto start = Clock::now();
+  EXPECT_EQ(server().Drain(), 1);
+  EXPECT_LT(Clock::now() - start, std::chrono::seconds(10));
+  v1::GenerateResponse response;
+  while (reader->Read(&response)) {
+  }
+  EXPECT_FALSE(reader->Finish().ok()) << "a status all the same";
 }
 
 TEST_F(LifecycleTest, IdleDecideStreamEndsAtOnceWhenDraining) {

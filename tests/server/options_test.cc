@@ -52,6 +52,17 @@ TEST(ServerOptionsTest, EveryKindOfValue) {
   EXPECT_TRUE(parsed.options->log.json);
 }
 
+TEST(ServerOptionsTest, OverloadAndTenants) {
+  const auto parsed = Parse({"--max-queue-time", "2.5", "--tenant-weight", "gold=4",
+                             "--tenant-weight", "bronze=0.5", "--admin"});
+  ASSERT_TRUE(parsed.options.has_value()) << parsed.output;
+  EXPECT_EQ(parsed.options->engine.max_queue_time, std::chrono::milliseconds(2500));
+  EXPECT_EQ(parsed.options->engine.tenant_weights.Of("gold"), 4);
+  EXPECT_EQ(parsed.options->engine.tenant_weights.Of("bronze"), 0.5);
+  EXPECT_EQ(parsed.options->engine.tenant_weights.Of("other"), 1);
+  EXPECT_TRUE(parsed.options->listen.admin);
+}
+
 TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"--listen", "nonsense"},
@@ -69,6 +80,12 @@ TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
       {"--max-queued-tokens", "0"},
       {"--drain-timeout", "-1"},
       {"--liveness-timeout", "0"},
+      {"--max-queue-time", "-1"},
+      {"--max-tenants", "0"},
+      {"--tenant-weight", "one"},
+      {"--tenant-weight", "one=0"},
+      {"--tenant-weight", "one=nan"},
+      {"--tenant-weight", "o ne=2"},
       {"--log-format", "xml"},
       {"--calibration", "/nonexistent"},
       {"--tls-cert", "/nonexistent"},

@@ -76,6 +76,19 @@ double ServerTest::Metric(const std::string& name,
   return 0;
 }
 
+double ServerTest::Failures(const std::string& code, Reason reason) {
+  for (const auto& family : registry_->Collect()) {
+    if (family.name != "spade_failures_total") continue;
+    for (const auto& metric : family.metric) {
+      const bool matches = std::ranges::all_of(metric.label, [&](const auto& label) {
+        return label.value == (label.name == "reason" ? NameOf(reason) : code);
+      });
+      if (matches) return metric.counter.value;
+    }
+  }
+  return 0;
+}
+
 std::unique_ptr<grpc::ClientContext> ServerTest::Context() {
   auto context = std::make_unique<grpc::ClientContext>();
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));

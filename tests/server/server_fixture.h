@@ -43,6 +43,8 @@ class ServerTest : public ::testing::Test {
                 const std::string& code = "");
   // The same of the series with exactly these labels.
   double Metric(const std::string& name, const std::map<std::string, std::string>& labels);
+  // spade_failures_total of a code, spelt as RpcMetrics spells it, and a reason.
+  double Failures(const std::string& code, Reason reason);
   // A context that ends a hung test.
   static std::unique_ptr<grpc::ClientContext> Context();
 

@@ -85,6 +85,24 @@ TEST_F(VllmEngineTest, AbortEndsTheRequestAndFreesTheEngine) {
   EXPECT_TRUE(stub->Abort(Context().get(), abort, &aborted).ok()) << "ended long ago";
 }
 
+TEST_F(VllmEngineTest, AbortThatOvertakesItsRequestIsNotLost) {
+  Serve();
+  const auto stub = Stub();
+  engine().set_on_submit([&] {
+    api::AbortRequest abort;
+    abort.add_request_ids("r");
+    api::AbortResponse aborted;
+    EXPECT_TRUE(stub->Abort(Context().get(), abort, &aborted).ok());
+  });
+  const auto context = Context();
+  const auto reader = stub->Generate(context.get(), Prompt(1'000'000, true));
+  api::GenerateResponse response;
+  while (reader->Read(&response)) {
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(response.complete().finish_reason(), "abort");
+}
+
 TEST_F(VllmEngineTest, DisconnectFreesTheEngine) {
   Serve();
   const auto stub = Stub();

@@ -49,6 +49,9 @@ class AsyncClient:
         self._timeout = timeout
         self._metadata = token_metadata(token)
 
+    def _within(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -61,7 +64,7 @@ class AsyncClient:
     async def generate(self, prompt: Prompt, *, timeout: float | None = None,
                        **options: Any) -> AsyncIterator[Delta]:
         request = messages.generate_request(prompt, **options)
-        call = self._stub.Generate(request, timeout=timeout or self._timeout,
+        call = self._stub.Generate(request, timeout=self._within(timeout),
                                    metadata=self._metadata)
         try:
             with rpc_errors():
@@ -88,7 +91,7 @@ class AsyncClient:
     ) -> Decision:
         request = messages.decide_request(prompt, labels, **options)
         with rpc_errors():
-            async for response in self._stub.Decide(request, timeout=timeout or self._timeout,
+            async for response in self._stub.Decide(request, timeout=self._within(timeout),
                                                     metadata=self._metadata):
                 made = messages.decision(response)
                 if made.final:
@@ -120,7 +123,7 @@ class AsyncClient:
             except Exception as error:  # not gRPC's to swallow
                 failure.append(error)
 
-        call = self._stub.DecideStream(requests(), timeout=timeout or self._timeout,
+        call = self._stub.DecideStream(requests(), timeout=self._within(timeout),
                                        metadata=self._metadata)
         answered = 0
         try:

@@ -39,6 +39,9 @@ class Client:
         self._timeout = timeout
         self._metadata = token_metadata(token)
 
+    def _within(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
     def close(self) -> None:
         self._channel.close()
 
@@ -53,7 +56,7 @@ class Client:
         """Continues a prompt, as it is written; `options` are those of
         messages.generate_request. Leaving the iterator cancels the request."""
         request = messages.generate_request(prompt, **options)
-        call = self._stub.Generate(request, timeout=timeout or self._timeout,
+        call = self._stub.Generate(request, timeout=self._within(timeout),
                                    metadata=self._metadata)
         return self._deltas(call)
 
@@ -85,7 +88,7 @@ class Client:
         "verified" hands its early answer to `preview`."""
         request = messages.decide_request(prompt, labels, **options)
         with rpc_errors():
-            for response in self._stub.Decide(request, timeout=timeout or self._timeout,
+            for response in self._stub.Decide(request, timeout=self._within(timeout),
                                               metadata=self._metadata):
                 made = messages.decision(response)
                 if made.final:
@@ -111,7 +114,7 @@ class Client:
             raise ValueError("max_in_flight must be at least 1")
         feed = _Feed(questions, max_in_flight,
                      lambda i, q: messages.numbered_request(i, q, labels, **options))
-        call = self._stub.DecideStream(feed, timeout=timeout or self._timeout,
+        call = self._stub.DecideStream(feed, timeout=self._within(timeout),
                                        metadata=self._metadata)
         answered = 0
         try:
