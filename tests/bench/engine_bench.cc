@@ -26,6 +26,7 @@ namespace {
 constexpr int32_t kBlockSize = 16;
 constexpr int32_t kContext = kRandomModelContext;
 constexpr int32_t kMaxSequences = 32;
+constexpr int32_t kClimbRows = 512;  // of one step, as the server's default
 
 struct Options {
   std::string shape = "1.1b";
@@ -33,8 +34,10 @@ struct Options {
   std::vector<std::string> compute = {"f32", "bf16"};
   std::string cache = "/tmp/spade-bench";
   std::string only;
+  std::vector<int32_t> decisions;
   int32_t threads = 2;
   int repeats = 5;
+  bool json = false;
 };
 
 // A model on its backend, with a cache for `max_batch` sequences of kContext positions.
@@ -47,7 +50,7 @@ struct Bench {
 };
 
 // Rows [first, first + count) of each of `sequences` sequences.
-void FillBatch(RowBatch& batch, int32_t sequences, int32_t first, int32_t count) {
+void FillBatch(int32_t sequences, int32_t first, int32_t count, RowBatch& batch) {
   batch.Clear();
   batch.table_stride = kContext / kBlockSize;
   for (int32_t s = 0; s < sequences; ++s) {
@@ -65,7 +68,7 @@ void FillBatch(RowBatch& batch, int32_t sequences, int32_t first, int32_t count)
 
 // Seconds of one climb with logits for the last row of each sequence.
 double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
-  FillBatch(bench.batch, sequences, first, count);
+  FillBatch(sequences, first, count, bench.batch);
   const auto start = std::chrono::steady_clock::now();
   bench.model->Begin(bench.batch);
   for (int32_t stage = 0; stage < bench.model->num_stages(); ++stage) {
@@ -77,6 +80,16 @@ double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) 
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// The same for any number of rows: as many whole sequences a climb as fit.
+double TimeRows(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
+  const int32_t at_once = std::min(sequences, std::max(1, kClimbRows / count));
+  double seconds = 0;
+  for (int32_t done = 0; done < sequences; done += at_once) {
+    seconds += TimeClimb(bench, std::min(at_once, sequences - done), first, count);
+  }
+  return seconds;
+}
+
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -84,17 +97,23 @@ double Median(std::vector<double> values) {
 
 // `count` rows from `first` on of each of `sequences` sequences.
 struct Case {
-  const char* name;
-  int32_t sequences;
-  int32_t first;
-  int32_t count;
+  std::string name;
+  int32_t sequences = 0;
+  int32_t first = 0;
+  int32_t count = 0;
 };
 
-constexpr Case kCases[] = {{"decode b=1", 1, 128, 1},
-                           {"decode b=4", 4, 128, 1},
-                           {"decode b=8", 8, 128, 1},
-                           {"decode b=32", 32, 128, 1},
-                           {"prefill 512", 1, 0, 512}};
+// Decoding is at the middle of 32 tokens after a prompt of 32; a decision's prompt has 256.
+std::vector<Case> CasesOf(const std::vector<int32_t>& decisions) {
+  std::vector<Case> cases = {{"decode 1", 1, 48, 1},
+                             {"decode 8", 8, 48, 1},
+                             {"decode 32", 32, 48, 1},
+                             {"prefill 512", 1, 0, 512}};
+  for (const int32_t at_once : decisions) {
+    cases.push_back({"decide " + std::to_string(at_once), at_once, 0, 256});
+  }
+  return cases;
+}
 
 struct Samples {
   std::vector<double> seconds;
@@ -114,7 +133,7 @@ void Sample(const Options& options, Bench& bench, const Case& shape, Samples& sa
   const double flop = 2 * (layers * rows + head * shape.sequences);
   const double read_seconds = bytes / ReadBandwidth(options.threads);
   const double flop_seconds = flop / MultiplyAddPeak(options.threads, bench.compute);
-  const double seconds = TimeClimb(bench, shape.sequences, shape.first, shape.count);
+  const double seconds = TimeRows(bench, shape.sequences, shape.first, shape.count);
   samples.seconds.push_back(seconds);
   samples.of_bandwidth.push_back(read_seconds / seconds);
   samples.of_peak.push_back(flop_seconds / seconds);
@@ -123,13 +142,18 @@ void Sample(const Options& options, Bench& bench, const Case& shape, Samples& sa
 // One line of the table for each bench.
 void Report(const Options& options, std::span<Bench> benches, const Case& shape) {
   std::vector<Samples> samples(benches.size());
-  for (Bench& bench : benches) TimeClimb(bench, shape.sequences, shape.first, shape.count);
+  for (Bench& bench : benches) TimeRows(bench, shape.sequences, shape.first, shape.count);
   for (int repeat = 0; repeat < options.repeats; ++repeat) {
     for (size_t i = 0; i < benches.size(); ++i) Sample(options, benches[i], shape, samples[i]);
   }
   for (size_t i = 0; i < benches.size(); ++i) {
     const double seconds = Median(samples[i].seconds);
-    std::printf("%-12s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name,
+    if (options.json) {
+      std::printf("{\"case\": \"%s\", \"seconds\": %.6f, \"rows\": %d, \"sequences\": %d}\n",
+                  shape.name.c_str(), seconds, shape.sequences * shape.count, shape.sequences);
+      continue;
+    }
+    std::printf("%-12s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name.c_str(),
                 std::string(NameOf(benches[i].compute)).c_str(), seconds * 1e3,
                 shape.sequences * shape.count / seconds, 100 * Median(samples[i].of_bandwidth),
                 100 * Median(samples[i].of_peak));
@@ -159,6 +183,29 @@ absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
   return bench;
 }
 
+void PrintHeader(const Options& options, std::span<const Bench> benches) {
+  for (const Bench& bench : benches) {
+    std::printf("%s, %s weights, %s\n", options.shape.c_str(), options.dtype.c_str(),
+                bench.backend->description().c_str());
+  }
+  std::printf("%-12s %-5s %10s %10s %13s %10s\n", "case", "in", "ms", "tokens/s", "of bandwidth",
+              "of peak");
+}
+
+absl::Status Measure(const Options& options) {
+  std::vector<Bench> benches;
+  for (const std::string& compute : options.compute) {
+    SPADE_ASSIGN_OR_RETURN(Bench bench,
+                           Load(options, compute == "bf16" ? Compute::kBF16 : Compute::kF32));
+    benches.push_back(std::move(bench));
+  }
+  if (!options.json) PrintHeader(options, benches);
+  for (const Case& shape : CasesOf(options.decisions)) {
+    if (shape.name.find(options.only) != std::string::npos) Report(options, benches, shape);
+  }
+  return absl::OkStatus();
+}
+
 int Run(int argc, char** argv) {
   Options options;
   CLI::App app("Speed of the forward pass on random weights, beside the machine's floor");
@@ -175,26 +222,16 @@ int Run(int argc, char** argv) {
   app.add_option("--cache", options.cache, "folder for the random checkpoints")
       ->capture_default_str();
   app.add_option("--only", options.only, "cases whose names hold this, e.g. decode");
+  app.add_option("--decisions", options.decisions, "also prompts of 256 tokens, this many at once")
+      ->check(CLI::Range(1, kMaxSequences))
+      ->delimiter(',');
+  app.add_flag("--json", options.json, "one line of JSON a case");
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--repeats", options.repeats)->check(CLI::Range(1, 99))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  std::vector<Bench> benches;
-  for (const std::string& compute : options.compute) {
-    absl::StatusOr<Bench> bench = Load(options, compute == "bf16" ? Compute::kBF16 : Compute::kF32);
-    if (!bench.ok()) {
-      std::fprintf(stderr, "%s\n", bench.status().ToString().c_str());
-      return 1;
-    }
-    benches.push_back(*std::move(bench));
-    std::printf("%s, %s weights, %s\n", options.shape.c_str(), options.dtype.c_str(),
-                benches.back().backend->description().c_str());
-  }
-  std::printf("%-12s %-5s %10s %10s %13s %10s\n", "case", "in", "ms", "tokens/s", "of bandwidth",
-              "of peak");
-  for (const Case& shape : kCases) {
-    if (std::string(shape.name).find(options.only) != std::string::npos) {
-      Report(options, benches, shape);
-    }
+  if (const absl::Status status = Measure(options); !status.ok()) {
+    std::fprintf(stderr, "%s\n", status.ToString().c_str());
+    return 1;
   }
   return 0;
 }
