@@ -18,8 +18,8 @@ endif()
 # Interface target that every library and binary of ours links.
 add_library(spade_options INTERFACE)
 target_include_directories(spade_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(spade_options INTERFACE -Wall -Wextra -Werror -Wnon-virtual-dtor
-                       -fstack-protector-strong)
+target_compile_options(spade_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wnon-virtual-dtor;-fstack-protector-strong>)
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SPADE_SANITIZE)
   target_compile_definitions(spade_options INTERFACE _FORTIFY_SOURCE=2)
 endif()
@@ -33,6 +33,10 @@ if(SPADE_FUZZ)
   # Coverage of every library, or the fuzzers would be blind.
   target_compile_options(spade_options INTERFACE -fsanitize=fuzzer-no-link)
   target_link_options(spade_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+if(SPADE_CUDA)
+  include(SpadeCuda)
 endif()
 
 # spade_library(NAME SRCS ... DEPS ...): one static library per folder; the link graph is the

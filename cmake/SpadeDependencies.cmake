@@ -21,6 +21,7 @@ if(SPADE_SERVER)
 endif()
 if(SPADE_TESTS)
   find_package(GTest REQUIRED)
+  find_package(Boost REQUIRED COMPONENTS context)  # fibers of the CUDA kernels' tests
 endif()
 if(SPADE_BENCH)
   find_package(benchmark REQUIRED)

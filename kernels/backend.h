@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,33 +12,15 @@
 #include "kernels/batch.h"
 #include "kernels/buffer.h"
 #include "kernels/dtype.h"
+#include "kernels/heads.h"
 #include "kernels/matrix.h"
 #include "kernels/tensor.h"
 
 namespace spade {
 
-// How attention splits the columns of a fused QKV row: [q_heads | kv_heads (K) | kv_heads (V)],
-// each head `head_dim` wide.
-struct HeadLayout {
-  int32_t q_heads = 0;
-  int32_t kv_heads = 0;
-  int32_t head_dim = 0;
-
-  int64_t q_cols() const { return int64_t{q_heads} * head_dim; }
-  int64_t kv_cols() const { return int64_t{kv_heads} * head_dim; }
-  int64_t qkv_cols() const { return q_cols() + 2 * kv_cols(); }
-};
-
 struct MatMulOptions {
   const float* bias = nullptr;  // (out_features), backend memory; null: none
   bool accumulate = false;      // out += x W^T + bias, in place of out =
-};
-
-// Per-head RMSNorm of queries and keys before RoPE (Qwen3); null pointers: none.
-struct QkNorm {
-  const float* q_weight = nullptr;  // (head_dim), backend memory
-  const float* k_weight = nullptr;  // (head_dim), backend memory
-  float epsilon = 0;
 };
 
 // Device memory and the operations of the forward pass. One forward pass serves all backends;
@@ -47,17 +30,21 @@ struct QkNorm {
 // Synchronize() and CopyToHost() wait for all of them.
 // Errors: allocation returns RESOURCE_EXHAUSTED. Operations do not fail: shapes are checked by the
 // model at load, so a wrong shape here is our bug.
-// Batch invariance (the CPU backend's promise): a row's result depends on that row alone, to the
-// bit, not on how many rows share the call, on their order or on the number of threads.
+// Batch invariance: a row's result depends on that row alone, to the bit, not on how many rows
+// share the call, on their order or on the number of threads. The CPU backend promises it; the CUDA
+// backend does with BackendOptions::batch_invariant, else for everything but MatMul
+// (kernels/README).
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string_view name() const = 0;    // "cpu"
+  virtual std::string_view name() const = 0;    // "cpu", "cuda"
   virtual std::string description() const = 0;  // for logs: instruction set, threads
 
   // `bytes` of zeroed memory, aligned to 64 bytes.
   virtual absl::StatusOr<Buffer> Allocate(size_t bytes) = 0;
+  // Bytes of the device's own memory that Allocate may still give; nullopt: it takes the host's.
+  virtual std::optional<int64_t> FreeMemory() const { return std::nullopt; }
   virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
   virtual void CopyFromHost(void* device, const void* host, size_t bytes) = 0;
   virtual void Synchronize() = 0;
@@ -78,7 +65,8 @@ class Backend {
   // out = x W^T (+ bias) (+ out); x: (rows, in_features), out: (rows, out_features).
   virtual void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) = 0;
 
-  // The columns `ids` of x W^T, with the same bits as MatMul: out: (rows, ids.size()).
+  // The columns `ids` of x W^T, with the same bits as MatMul where that is batch-invariant:
+  // out: (rows, ids.size()).
   virtual void MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
                              Tensor out) = 0;
 
@@ -119,16 +107,19 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string device = "cpu";
-  int32_t num_threads = 0;  // CPU workers; 0: one per allowed core
-  bool pin_threads = true;  // CPU: worker i stays on the i-th allowed core
+  std::string device = "cpu";  // or "cuda", the first GPU that CUDA_VISIBLE_DEVICES shows
+  int32_t num_threads = 0;     // CPU workers; 0: one per allowed core
+  bool pin_threads = true;     // CPU: worker i stays on the i-th allowed core
   Compute compute = Compute::kF32;
   // CPU: "" best; else "avx3_bf16", "avx3", "avx2", "sse4", "portable" (for tests)
   std::string cpu_isa = "";
+  // CUDA: products by kernels that sum in one order for any number of rows, not by cuBLAS. The CPU
+  // always does so.
+  bool batch_invariant = false;
 };
 
 // The fastest type of products with weights of this type that costs nothing more: BF16 for BF16
-// weights where the processor multiplies them by itself, else F32.
+// weights where the processor or the GPU multiplies them by itself, else F32.
 Compute BestCompute(const BackendOptions& options, DType weights);
 
 // INVALID_ARGUMENT for a device or ISA this build or machine does not have.

@@ -2,29 +2,54 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
+#ifdef SPADE_CUDA
+#include "kernels/cuda/cuda_backend.h"
+#endif
 
 namespace spade {
+namespace {
 
-Compute BestCompute(const BackendOptions& options, DType weights) {
-  const absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
-  const bool has_bf16 =
-      options.device == "cpu" && isa.ok() && GetBF16MatMulKernels(*isa) != nullptr;
-  return has_bf16 && weights == DType::kBF16 ? Compute::kBF16 : Compute::kF32;
+constexpr const char kCpu[] = "cpu";
+constexpr const char kCuda[] = "cuda";
+
+#ifdef SPADE_CUDA
+absl::StatusOr<std::unique_ptr<Backend>> MakeCuda(const BackendOptions& options) {
+  return CudaBackend::Create(options);
 }
+#else
+absl::StatusOr<std::unique_ptr<Backend>> MakeCuda(const BackendOptions&) {
+  return absl::InvalidArgumentError(
+      "device 'cuda' is not in this build, which has: cpu; build with -DSPADE_CUDA=ON (CUDA "
+      "toolkit "
+      "13: tools/setup --cuda), or use the container image's target cuda");
+}
+#endif
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
-  if (options.device != "cpu") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("device '", options.device, "' is not in this build; it has: cpu"));
-  }
-  if (options.num_threads < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("num_threads is ", options.num_threads, "; use 0 for one per core, or more"));
-  }
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpu(const BackendOptions& options) {
   absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
   if (!isa.ok()) return isa.status();
   return std::make_unique<CpuBackend>(*isa, options.compute, options.num_threads,
                                       options.pin_threads);
+}
+
+}  // namespace
+
+Compute BestCompute(const BackendOptions& options, DType weights) {
+  const absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
+  const bool has_bf16 = options.device == kCuda || (options.device == kCpu && isa.ok() &&
+                                                    GetBF16MatMulKernels(*isa) != nullptr);
+  return has_bf16 && weights == DType::kBF16 ? Compute::kBF16 : Compute::kF32;
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
+  if (options.num_threads < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_threads is ", options.num_threads, "; use 0 for one per core, or more"));
+  }
+  if (options.device == kCpu) return MakeCpu(options);
+  if (options.device == kCuda) return MakeCuda(options);
+  return absl::InvalidArgumentError(
+      absl::StrCat("device '", options.device, "' is unknown; use cpu or cuda"));
 }
 
 }  // namespace spade

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -117,10 +118,18 @@ absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   ModelInfo& info = parts->info;
   const KvShape shape{info.config.num_layers, info.config.num_kv_heads, info.config.head_dim,
                       options.block_size, options.kv_dtype};
-  SPADE_ASSIGN_OR_RETURN(
-      const int32_t blocks,
-      PlanKvBlocks({shape, options.kv_memory_bytes, AvailableMemory(MemorySources{}),
-                    options.max_sequences, info.max_context}));
+  KvDemand demand;
+  demand.shape = shape;
+  demand.budget_bytes = options.kv_memory_bytes;
+  demand.max_sequences = options.max_sequences;
+  demand.max_context = info.max_context;
+  if (const std::optional<int64_t> free = parts->backend->FreeMemory()) {
+    demand.available_bytes = *free;
+    demand.share = kDeviceShare;
+  } else {
+    demand.available_bytes = AvailableMemory(MemorySources{});
+  }
+  SPADE_ASSIGN_OR_RETURN(const int32_t blocks, PlanKvBlocks(demand));
   SPADE_ASSIGN_OR_RETURN(parts->kv, KvCache::Create(*parts->backend, shape, blocks));
   info.kv_bytes = shape.bytes_per_block() * blocks;
   const int64_t positions = int64_t{blocks} * options.block_size;

@@ -96,7 +96,9 @@ absl::StatusOr<int32_t> PlanKvBlocks(const KvDemand& demand) {
     }
     blocks = demand.budget_bytes / block_bytes;
   } else {
-    blocks = std::min(demand.available_bytes / 4 / block_bytes, useful_blocks);
+    const auto given =
+        static_cast<int64_t>(demand.share * static_cast<double>(demand.available_bytes));
+    blocks = std::min(given / block_bytes, useful_blocks);
   }
   if (blocks < 1) {
     return absl::ResourceExhaustedError(

@@ -17,6 +17,14 @@ TEST(MakeBackendTest, UnknownDeviceNamesThoseThatExist) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("cpu"));
 }
 
+TEST(MakeBackendTest, CudaElsewhereSaysWhatToDo) {
+  const absl::Status status = MakeBackend({.device = "cuda"}).status();
+  if (status.ok()) GTEST_SKIP() << "there is a GPU";
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::AnyOf(HasSubstr("-DSPADE_CUDA=ON"), HasSubstr("--device cpu")));
+}
+
 TEST(MakeBackendTest, UnknownIsaNamesThoseThatExist) {
   const absl::Status status = MakeBackend({.cpu_isa = "mmx"}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -75,6 +83,11 @@ TEST_P(BackendTest, ParallelForRunsEachIndexOnce) {
   std::vector<std::atomic<int>> runs(100);
   backend().ParallelFor(100, [&](int64_t i) { runs[i].fetch_add(1); });
   for (const std::atomic<int>& count : runs) EXPECT_EQ(count.load(), 1);
+}
+
+TEST_P(BackendTest, FreeMemoryIsTheDevicesOwn) {
+  EXPECT_EQ(backend().FreeMemory().has_value(), GetParam().options.device != "cpu");
+  EXPECT_GT(backend().FreeMemory().value_or(1), 0);
 }
 
 SPADE_DEVICE_SUITE(BackendTest);

@@ -6,17 +6,6 @@
 
 namespace spade::testing {
 
-std::vector<Device> AllDevices() {
-  std::vector<Device> devices;
-  for (const char* isa : {"avx3_bf16", "avx3", "avx2", "sse4", "neon", "portable"}) {
-    for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
-      devices.push_back({std::string(isa) + "_in_" + std::string(NameOf(compute)),
-                         {.num_threads = 2, .compute = compute, .cpu_isa = isa}});
-    }
-  }
-  return devices;
-}
-
 std::vector<float> RandomFloats(int64_t count, uint32_t seed, float scale) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0.0f, scale);
@@ -50,6 +39,11 @@ void DeviceTest::SetUp() {
   absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(GetParam().options);
   if (!backend.ok()) GTEST_SKIP() << backend.status();
   backend_ = *std::move(backend);
+}
+
+bool DeviceTest::IsBatchInvariant() const {
+  const BackendOptions& options = GetParam().options;
+  return options.device == "cpu" || options.batch_invariant;
 }
 
 Matrix DeviceTest::Pack(const std::vector<float>& values, int64_t rows, int64_t cols, DType dtype) {

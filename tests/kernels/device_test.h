@@ -22,7 +22,10 @@ inline std::ostream& operator<<(std::ostream& out, const Device& device) {
   return out << device.name;
 }
 
+// One definition a test binary: devices.cc for those of the build.
 std::vector<Device> AllDevices();
+// The ways to run on the GPU.
+std::vector<Device> CudaDevices();
 std::vector<float> RandomFloats(int64_t count, uint32_t seed, float scale = 1.0f);
 
 // A tensor in a backend's memory, filled from the host.
@@ -48,6 +51,8 @@ class DeviceTest : public ::testing::TestWithParam<Device> {
   void SetUp() override;
 
   Backend& backend() { return *backend_; }
+  // Whether the backend promises it for MatMul too.
+  bool IsBatchInvariant() const;
   DeviceTensor Upload(int64_t rows, int64_t cols, const std::vector<float>& values) {
     return DeviceTensor(backend(), rows, cols, values);
   }

@@ -1,5 +1,5 @@
-// The CPU backend's promise: a row's bits depend on that row alone. Another backend within the
-// tolerance of its dtype has tests of its own.
+// A row's bits depend on that row alone: always but for the products of a backend that leaves them
+// to a library.
 #include <algorithm>
 
 #include "tests/kernels/kv_fixture.h"
@@ -17,6 +17,7 @@ std::vector<float> Rows(const std::vector<float>& values, int64_t cols, int64_t 
 }
 
 TEST_P(InvarianceTest, MatMulRowHasTheSameBitsInAnyBatch) {
+  if (!IsBatchInvariant()) GTEST_SKIP() << "products are a library's";
   const int64_t in = 515;
   const int64_t out = 70;
   const int64_t rows = 38;
@@ -34,6 +35,7 @@ TEST_P(InvarianceTest, MatMulRowHasTheSameBitsInAnyBatch) {
 }
 
 TEST_P(InvarianceTest, MatMulHasTheSameBitsForAnyNumberOfThreads) {
+  if (!IsBatchInvariant()) GTEST_SKIP() << "products are a library's";
   const int64_t in = 300;
   const int64_t out = 530;  // enough work for every thread
   for (const int64_t rows : {2, 260}) {

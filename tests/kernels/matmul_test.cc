@@ -87,6 +87,7 @@ TEST_P(MatMulTest, OverwritesWithoutAccumulate) {
 }
 
 TEST_P(MatMulTest, ColumnsEqualTheSameColumnsOfMatMulToTheBit) {
+  if (!IsBatchInvariant()) GTEST_SKIP() << "products are a library's";
   const std::vector<int32_t> ids = {69, 0, 3, 3, 17, 44, 1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 68};
   const int64_t in = 299;
   const int64_t out_features = 70;

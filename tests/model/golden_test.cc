@@ -103,8 +103,14 @@ const GoldenCase kCases[] = {
     {"qwen3", DType::kBF16},
 };
 
+std::vector<std::string> Backends() {
+  std::vector<std::string> names = {"cpu", "cpu:portable", "reference"};
+  if (HasCuda()) names.push_back("cuda");
+  return names;
+}
+
 INSTANTIATE_TEST_SUITE_P(All, GoldenTest,
-                         ::testing::Combine(::testing::Values("cpu", "cpu:portable", "reference"),
+                         ::testing::Combine(::testing::ValuesIn(Backends()),
                                             ::testing::ValuesIn(kCases)),
                          [](const auto& info) {
                            const GoldenCase& golden = std::get<1>(info.param);

@@ -47,6 +47,16 @@ TEST(GreedyTest, Bf16WeightsOnTheCpuEqualTransformers) {
   }
 }
 
+TEST(GreedyTest, TheCudaBackendBeginsTheSame) {
+  if (!HasCuda()) GTEST_SKIP() << "no GPU, or a build without it";
+  const auto backend = MakeTestBackend("cuda");
+  for (const Json& item : Cases()) {
+    auto expected = item["generated"].get<std::vector<TokenId>>();
+    expected.resize(std::min<size_t>(expected.size(), 16));
+    EXPECT_EQ(Greedy(backend.get(), item["prompt"], expected.size()), expected) << item["text"];
+  }
+}
+
 TEST(GreedyTest, TheReferenceBackendBeginsTheSame) {
   const auto backend = MakeTestBackend("reference");
   const Json item = Cases()[2];

@@ -63,6 +63,12 @@ TEST(PlanKvBlocksTest, TakesAQuarterByItself) {
   EXPECT_EQ(*PlanKvBlocks(SomeDemand()), 16 * kMiB / (32 << 10));
 }
 
+TEST(PlanKvBlocksTest, TakesMoreOfADevice) {
+  KvDemand demand = SomeDemand();
+  demand.share = 0.75;
+  EXPECT_EQ(*PlanKvBlocks(demand), 48 * kMiB / (32 << 10));
+}
+
 TEST(PlanKvBlocksTest, TakesNoMoreThanCanBeUsed) {
   KvDemand demand = SomeDemand();
   demand.max_sequences = 2;

@@ -30,6 +30,8 @@ std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute comput
   return ValueOrDie(MakeBackend(options));
 }
 
+bool HasCuda() { return MakeBackend({.device = "cuda", .num_threads = 1}).ok(); }
+
 ModelConfig LoadConfigOrDie(const std::string& directory) {
   constexpr size_t kMaxBytes = 1 << 20;
   const std::string config = ValueOrDie(ReadTextFile(directory + "/config.json", kMaxBytes));

@@ -11,8 +11,10 @@
 
 namespace spade::testing {
 
-// "cpu", "reference" (reference_backend.h; F32), or "cpu:<isa>". Two threads.
+// "cpu", "reference" (reference_backend.h; F32), "cpu:<isa>", or "cuda" if HasCuda. Two threads.
 std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute compute = Compute::kF32);
+// Whether this build and machine have a GPU.
+bool HasCuda();
 
 // config.json and generation_config.json of a model folder, which are well-formed.
 ModelConfig LoadConfigOrDie(const std::string& directory);

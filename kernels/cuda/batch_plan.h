@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/batch.h"
+#include "kernels/cuda/attention.h"
+
+namespace spade::cuda {
+
+// Tiles of one launch.
+struct TileGroup {
+  int32_t first = 0;  // in BatchPlan::tiles
+  int32_t count = 0;
+  int32_t queries = 0;       // the most that a tile has
+  int32_t max_position = 0;  // of a row
+};
+
+// How the rows of a batch are cut into attention tiles. Host only. Tiles of one row (decode) come
+// first, those of several (prefill) after them: their launches differ in shape.
+class BatchPlan {
+ public:
+  // Plans for `group` query heads a KV head. False: the batch is the one planned for already. Keeps
+  // a copy of the batch, since callers reuse their memory.
+  bool Update(const BatchView& batch, int32_t group);
+
+  const TileGroup& single_rows() const { return single_rows_; }
+  const TileGroup& several_rows() const { return several_rows_; }
+
+  std::span<const int32_t> positions() const { return positions_; }
+  std::span<const int32_t> sequences() const { return sequences_; }
+  std::span<const int32_t> block_tables() const { return block_tables_; }
+  int32_t table_stride() const { return table_stride_; }
+  // The tiles as ints, to be copied with the rest.
+  std::span<const int32_t> tiles() const;
+
+ private:
+  bool IsPlanned(const BatchView& batch, int32_t group) const;
+  void AddTiles(TileGroup& tile_group, bool single);
+
+  std::vector<int32_t> positions_;
+  std::vector<int32_t> sequences_;
+  std::vector<int32_t> block_tables_;
+  int32_t table_stride_ = 0;
+  int32_t group_ = 0;
+  std::vector<AttentionTile> tiles_;
+  TileGroup single_rows_;
+  TileGroup several_rows_;
+};
+
+}  // namespace spade::cuda

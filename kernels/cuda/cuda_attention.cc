@@ -1,0 +1,73 @@
+// CudaBackend: the cache and attention over it.
+#include "kernels/check.h"
+#include "kernels/cuda/cuda_backend.h"
+
+namespace spade {
+namespace {
+
+// Blocks of one wave on a processor, about. With more tiles than that, a block a tile is enough.
+constexpr int64_t kBlocksPerProcessor = 4;
+
+}  // namespace
+
+// The batch of a step is the same at every layer: it goes over once.
+void CudaBackend::PrepareBatch(const BatchView& batch, const HeadLayout& heads) {
+  SPADE_CHECK(heads.q_heads % heads.kv_heads == 0);
+  if (!plan_.Update(batch, heads.q_heads / heads.kv_heads)) return;
+  const std::span<const int32_t> parts[] = {plan_.tiles(), plan_.positions(), plan_.sequences(),
+                                            plan_.block_tables()};
+  plan_on_device_ = plan_courier_.Send(parts);
+}
+
+void CudaBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
+  SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
+  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  if (qkv.rows == 0) return;
+  PrepareBatch(batch, heads);
+  const int32_t* positions = plan_on_device_ + plan_.tiles().size();
+  const int32_t* sequences = positions + qkv.rows;
+  cuda::StoreKv({static_cast<const float*>(qkv.data), heads, positions, sequences,
+                 sequences + qkv.rows, batch.table_stride, qkv.rows, kv},
+                stream_);
+}
+
+void CudaBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
+                            Tensor out) {
+  SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
+  SPADE_CHECK(out.rows == qkv.rows && out.cols == heads.q_cols());
+  SPADE_CHECK(heads.head_dim % 8 == 0 && heads.head_dim <= cuda::kMaxHeadDim);
+  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  if (qkv.rows == 0) return;
+  PrepareBatch(batch, heads);
+  cuda::AttentionArgs args;
+  args.qkv = static_cast<const float*>(qkv.data);
+  args.heads = heads;
+  args.positions = plan_on_device_ + plan_.tiles().size();
+  args.sequences = args.positions + qkv.rows;
+  args.block_tables = args.sequences + qkv.rows;
+  args.table_stride = batch.table_stride;
+  args.kv = kv;
+  args.out = static_cast<float*>(out.data);
+  Attend(plan_.single_rows(), args);
+  Attend(plan_.several_rows(), args);
+}
+
+// A block a split for decode, whose contexts differ in length, and wherever a block a tile would
+// leave processors idle.
+void CudaBackend::Attend(const cuda::TileGroup& group, cuda::AttentionArgs args) {
+  if (group.count == 0) return;
+  args.tiles = reinterpret_cast<const cuda::AttentionTile*>(plan_on_device_) + group.first;
+  args.num_tiles = group.count;
+  args.tile_queries = group.queries;
+  args.max_splits = group.max_position / cuda::kSplitPositions + 1;
+  const bool fits = cuda::PartialFloats(args) * sizeof(float) <= scratch_.size();
+  const bool is_small =
+      int64_t{group.count} * args.heads.kv_heads < kBlocksPerProcessor * num_processors_;
+  const bool is_decode = &group == &plan_.single_rows();
+  if (args.max_splits > 1 && fits && (is_decode || is_small)) {
+    args.partials = static_cast<float*>(scratch_.data());
+  }
+  cuda::Attention(args, stream_);
+}
+
+}  // namespace spade

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#include "cuda_runtime_api.h"
+#include "emulator/block.h"
+
+// The device side of CUDA C++ as far as the kernels use it, in host C++: a block's threads are
+// fibers that run one at a time (emulator/block.h). Compile with -fno-strict-aliasing, as device
+// code may be written, and -ffp-contract=off, as the kernels are.
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static
+#define __launch_bounds__(...)
+
+// Of the fiber that runs; set on every switch.
+extern uint3 threadIdx;
+extern uint3 blockIdx;
+extern dim3 blockDim;
+extern dim3 gridDim;
+
+using std::max;
+using std::min;
+
+inline void __syncthreads() { spade::cuda_emulation::SyncBlock(); }
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
+  static_assert(sizeof(T) == sizeof(uint32_t));
+  const auto lane = static_cast<int>(threadIdx.x) % 32;
+  return std::bit_cast<T>(
+      spade::cuda_emulation::Exchange(mask, std::bit_cast<uint32_t>(value), lane ^ lane_mask));
+}
+
+template <class T>
+T __ldg(const T* from) {
+  return *from;
+}
+
+inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }

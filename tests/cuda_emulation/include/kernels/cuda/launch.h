@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <tuple>
+
+#include "emulator/block.h"
+#include "kernels/cuda/cuda_check.h"
+
+// In place of kernels/cuda/launch.h: runs a kernel's blocks one after another on this thread.
+
+namespace spade::cuda {
+
+struct LaunchShape {
+  dim3 grid;
+  unsigned threads = 0;
+  size_t shared_bytes = 0;
+};
+
+template <class... Params, class... Args>
+void Launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t, Args&&... args) {
+  const std::tuple<Params...> copies(args...);
+  cuda_emulation::RunGrid({shape.grid, shape.threads, shape.shared_bytes},
+                          [&] { std::apply(kernel, copies); });
+}
+
+template <class T>
+T* DynamicShared() {
+  return static_cast<T*>(cuda_emulation::SharedMemory());
+}
+
+}  // namespace spade::cuda

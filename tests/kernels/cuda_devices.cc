@@ -1,0 +1,18 @@
+#include "tests/kernels/device_test.h"
+
+namespace spade::testing {
+
+std::vector<Device> CudaDevices() {
+  std::vector<Device> devices;
+  for (const bool invariant : {false, true}) {
+    for (const Compute compute : kComputes) {
+      devices.push_back(
+          {std::string(invariant ? "cuda_invariant_in_" : "cuda_in_") +
+               std::string(NameOf(compute)),
+           {.device = "cuda", .num_threads = 2, .compute = compute, .batch_invariant = invariant}});
+    }
+  }
+  return devices;
+}
+
+}  // namespace spade::testing

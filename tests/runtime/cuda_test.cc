@@ -1,0 +1,90 @@
+// The engine on the GPU gives what it gives on the CPU.
+#include <gtest/gtest.h>
+
+#include "tests/runtime/exit_fixture.h"
+#include "tests/testing/model_runner.h"
+
+namespace spade::testing {
+namespace {
+
+class CudaEngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!HasCuda()) GTEST_SKIP() << "no GPU, or a build without it";
+  }
+
+  static EngineOptions OptionsOf(const std::string& device) {
+    EngineOptions options = SmallOptions();
+    options.backend.device = device;
+    options.backend.batch_invariant = true;
+    return options;
+  }
+
+  // Prompts of several lengths at once, one of them longer than a step's rows.
+  static std::vector<std::vector<TokenId>> Generate(const std::string& device) {
+    EngineOptions options = OptionsOf(device);
+    options.max_rows = 24;
+    options.max_sequences = 4;
+    const TestEngine engine = MakeEngine(options);
+    std::vector<std::shared_ptr<Collector>> sinks;
+    for (const int length : {5, 40, 17}) {
+      sinks.push_back(std::make_shared<Collector>());
+      auto request = MakeRequest(MakePrompt(length, static_cast<uint32_t>(length)), 6);
+      EXPECT_TRUE(engine->Generate(std::move(request), sinks.back()).ok());
+    }
+    std::vector<std::vector<TokenId>> tokens;
+    for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
+    return tokens;
+  }
+
+  static Decision Decide(Engine& engine, ExitMode mode) {
+    DecideRequest request;
+    request.context.prompt = MakePrompt(20, 3);
+    request.labels = {300, 17, 2048, 999};
+    request.mode = mode;
+    request.max_mismatch = mode == ExitMode::kExact ? 0 : 0.05;
+    auto sink = std::make_shared<DecisionCollector>();
+    EXPECT_TRUE(engine.Decide(std::move(request), sink).ok());
+    EXPECT_TRUE(sink->Wait().ok());
+    return sink->answers().back().decision;
+  }
+};
+
+TEST_F(CudaEngineTest, GreedyTokensEqualTheCpus) { EXPECT_EQ(Generate("cuda"), Generate("cpu")); }
+
+TEST_F(CudaEngineTest, DecisionsLeaveWhereTheCpusDo) {
+  const TempDir dir;
+  EngineOptions options[] = {OptionsOf("cpu"), OptionsOf("cuda")};
+  Decision decisions[2][2];
+  for (int device = 0; device < 2; ++device) {
+    options[device].calibrations = {dir.File("hand.safetensors")};
+    ASSERT_TRUE(
+        SaveCalibration(HandMadeCalibration(SpadePosition::kKept), dir.File("hand.safetensors"))
+            .ok());
+    const TestEngine engine = MakeEngine(options[device]);
+    decisions[device][0] = Decide(*engine, ExitMode::kExact);
+    decisions[device][1] = Decide(*engine, ExitMode::kFast);
+  }
+  for (int mode = 0; mode < 2; ++mode) {
+    EXPECT_EQ(decisions[0][mode].label, decisions[1][mode].label);
+    EXPECT_EQ(decisions[0][mode].exit_layer, decisions[1][mode].exit_layer);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_NEAR(decisions[0][mode].probabilities[i], decisions[1][mode].probabilities[i], 1e-4);
+    }
+  }
+}
+
+TEST_F(CudaEngineTest, DraftsOfABatchInvariantGpuChangeNothing) {
+  // Every third token leaves at layer 4 with a draft that is rarely right.
+  const auto exit = [](const Sequence&, int32_t position, int32_t layer) {
+    return layer == 4 && position % 3 == 0 ? std::optional<TokenId>(17) : std::nullopt;
+  };
+  const ForcedExitEngine engine(OptionsOf("cuda"), exit);
+  const auto tokens_of = [&](ExitMode mode) {
+    return RunToEnd(*engine, MakeEarlyRequest(MakePrompt(9, 5), 6, mode)).at(0).tokens;
+  };
+  EXPECT_EQ(tokens_of(ExitMode::kVerified), tokens_of(ExitMode::kExact));
+}
+
+}  // namespace
+}  // namespace spade::testing
