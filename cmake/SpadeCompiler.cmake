@@ -15,6 +15,10 @@ if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
   endif()
 endif()
 
+# Binaries are position-independent too, whatever the compiler's default is.
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)
+
 # Interface target that every library and binary of ours links.
 add_library(spade_options INTERFACE)
 target_include_directories(spade_options INTERFACE ${CMAKE_SOURCE_DIR})
@@ -23,7 +27,7 @@ target_compile_options(spade_options INTERFACE
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SPADE_SANITIZE)
   target_compile_definitions(spade_options INTERFACE _FORTIFY_SOURCE=2)
 endif()
-target_link_options(spade_options INTERFACE -Wl,-z,relro,-z,now)
+target_link_options(spade_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 if(SPADE_SANITIZE)
   target_compile_options(spade_options INTERFACE -fsanitize=${SPADE_SANITIZE} -g1 -O1
                          -fno-omit-frame-pointer -fno-sanitize-recover=all)

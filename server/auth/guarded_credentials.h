@@ -15,8 +15,8 @@ namespace spade {
 //
 // Why here: gRPC's interceptors cannot refuse a call before its handler runs, and grpcpp's
 // processors of metadata cannot be set on a port without TLS. Its core can do both. Its core also
-// asks for the certificate at every handshake and goes on with the last good one, where its watcher
-// of files serves whatever lies there, or nothing.
+// asks for the certificate at every handshake, so that only checked ones are handed over; its own
+// watcher of files (1.51) turns every client away while a key does not fit its certificate.
 std::shared_ptr<grpc::ServerCredentials> GuardedCredentials(
     std::shared_ptr<Authenticator> authenticator, std::shared_ptr<TlsCertificates> certificates);
 
