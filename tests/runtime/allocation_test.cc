@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -50,8 +51,12 @@ constexpr int32_t kWarmUp = 40;  // tokens of a sequence in which its working me
 // Notes at each delta how many allocations there were until then. Itself it makes none.
 class CountingSink final : public GenerateSink {
  public:
-  CountingSink() { marks_.reserve(2 * kTokens); }
+  // The first delta waits for `all_sent`, and the engine with it.
+  explicit CountingSink(std::latch* all_sent) : all_sent_(*all_sent) {
+    marks_.reserve(2 * kTokens);
+  }
   void OnDelta(GenerateDelta delta) override {
+    all_sent_.wait();
     marks_.push_back(num_allocations.load(std::memory_order_relaxed));
     num_tokens_.push_back(static_cast<int32_t>(delta.tokens.size()));
   }
@@ -77,6 +82,7 @@ class CountingSink final : public GenerateSink {
   }
 
  private:
+  std::latch& all_sent_;
   std::vector<int64_t> marks_;
   std::vector<int32_t> num_tokens_ = [] {
     std::vector<int32_t> tokens;
@@ -95,13 +101,15 @@ GenerateRequest Request(int32_t seed, ExitMode mode) {
 // `count` requests of the same length side by side: none ends while the first one is counted.
 void ExpectNoAllocation(Engine& engine, int32_t count, ExitMode mode,
                         void (*change)(GenerateRequest&) = nullptr) {
+  std::latch all_sent(1);
   std::vector<std::shared_ptr<CountingSink>> sinks;
   for (int32_t i = 0; i < count; ++i) {
     GenerateRequest request = Request(i, mode);
     if (change != nullptr) change(request);
-    sinks.push_back(std::make_shared<CountingSink>());
+    sinks.push_back(std::make_shared<CountingSink>(&all_sent));
     ASSERT_TRUE(engine.Generate(std::move(request), sinks.back()).ok());
   }
+  all_sent.count_down();
   for (const auto& sink : sinks) ASSERT_TRUE(sink->Wait().ok());
   const std::vector<int64_t> steady = sinks[0]->Steady();
   EXPECT_GT(steady.size(), 3u);
@@ -161,7 +169,8 @@ TEST(AllocationTest, AcceptedDraftsAllocateTheirList) {
       [&](const Sequence& sequence, int32_t position, int32_t) -> std::optional<TokenId> {
         return exact.at(static_cast<size_t>(position + 1 - sequence.num_prompt()));
       });
-  const auto sink = std::make_shared<CountingSink>();
+  std::latch all_sent(0);
+  const auto sink = std::make_shared<CountingSink>(&all_sent);
   GenerateRequest request = Request(0, ExitMode::kVerified);
   request.detokenize = false;  // their text may be long
   ASSERT_TRUE(engine->Generate(request, sink).ok());

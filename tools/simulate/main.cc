@@ -1,6 +1,7 @@
 // spade-simulate: what scheduling policies make of a trace, by measured costs and a clock of its
 // own.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>

@@ -12,7 +12,9 @@ void AddWorkload(CLI::App& app, WorkloadOptions& workload) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--limit", workload.limit, "requests of the trace; 0: all");
-  app.add_option("--requests", workload.requests, "synthetic ones")->capture_default_str();
+  app.add_option("--requests", workload.requests, "synthetic ones")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--rate", workload.rate, "synthetic requests a second")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
