@@ -26,9 +26,9 @@ def read_memory(pid):
 
 
 class ServerProcess:
-    def __init__(self, build, model, arguments):
-        self._command = [str(pathlib.Path(build) / "server/spade-server"), "--model", model,
-                         *arguments]
+    def __init__(self, build, model, arguments, binary=None):
+        self._command = [str(binary or pathlib.Path(build) / "server/spade-server"),
+                         "--model", model, *arguments]
         self.port, self.metrics_port = free_port(), free_port()
         self.target = f"127.0.0.1:{self.port}"
         with tempfile.NamedTemporaryFile("w", prefix="spade-server-", suffix=".log",
@@ -62,6 +62,10 @@ class ServerProcess:
                 pass
             time.sleep(0.1)
         raise SystemExit(f"spade-server did not load its model in time: {self.log}")
+
+    def ended(self):
+        """Its exit code; None while it runs."""
+        return self._process.poll()
 
     def stop(self, number=signal.SIGTERM):
         """Its exit code after the signal; -9 if it had to be killed."""

@@ -131,6 +131,8 @@ def test_errors_have_codes(client, labels):
     assert "sampling.top_p" in error.value.message
     with pytest.raises(spade_client.DeadlineExceeded):
         client.complete(PROMPT, max_tokens=240, ignore_eos=True, timeout=0.001)
+    with pytest.raises(spade_client.DeadlineExceeded):
+        client.complete(PROMPT, max_tokens=1, timeout=0)
     with pytest.raises(spade_client.FailedPrecondition):
         client.decide("x", [" yes", " no"], mode="fast", max_mismatch=0.01)
     with Client(f"127.0.0.1:{free_port()}") as nobody, pytest.raises(spade_client.Unavailable):
@@ -146,7 +148,7 @@ def test_full_queue_says_when_to_retry():
             with pytest.raises(spade_client.ResourceExhausted) as error:
                 for stream in streams:
                     next(stream)
-            assert 0.5 <= error.value.retry_after <= 1.5
+            assert 0.05 <= error.value.retry_after <= 90  # 0.1 to 60 s, spread by half
 
 
 def make_certificate(folder, name):
