@@ -23,5 +23,5 @@ target_compile_options(spade_options INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>
   $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>
   $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings>
-  $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills>  # an error, as all warnings
   $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Werror>)

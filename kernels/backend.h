@@ -32,8 +32,8 @@ struct MatMulOptions {
 // model at load, so a wrong shape here is our bug.
 // Batch invariance: a row's result depends on that row alone, to the bit, not on how many rows
 // share the call, on their order or on the number of threads. The CPU backend promises it; the CUDA
-// backend does with BackendOptions::batch_invariant, else for everything but MatMul
-// (kernels/README).
+// backend does with BackendOptions::batch_invariant, else for all but MatMul of more than a few
+// rows.
 class Backend {
  public:
   virtual ~Backend() = default;

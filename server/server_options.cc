@@ -90,11 +90,16 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
 void AddComputeFlags(CLI::App& app, Flags& flags) {
   EngineOptions& engine = flags.options.engine;
   app.add_option("--device", engine.backend.device, "cpu, or cuda where it was built in")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str()
       ->group("Compute and memory");
-  app.add_option("--compute", engine.compute,
-                 "Type of products; bf16 is the fast one for bf16 weights; auto: the "
-                 "calibration's, else bf16 where the processor has AVX512-BF16, else f32")
+  app.add_flag("--batch-invariant", engine.backend.batch_invariant,
+               "cuda: the same bits whatever else runs, as on the CPU; slower prefill")
+      ->group("Compute and memory");
+  app.add_option(
+         "--compute", engine.compute,
+         "Type of products; bf16 is the fast one for bf16 weights; auto: the "
+         "calibration's, else bf16 on cuda and where the processor has AVX512-BF16, else f32")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str()
       ->group("Compute and memory");
@@ -107,8 +112,9 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->capture_default_str()
       ->group("Compute and memory");
-  app.add_option("--kv-memory", flags.kv_memory,
-                 "KV cache, e.g. 2GiB; 0: a quarter of the memory left after loading")
+  app.add_option(
+         "--kv-memory", flags.kv_memory,
+         "KV cache, e.g. 2GiB; 0: a quarter of the memory left after loading, most of a GPU's")
       ->transform(CLI::AsSizeValue(false))
       ->capture_default_str()
       ->group("Compute and memory");

@@ -17,8 +17,10 @@ static_assert(kSplitPositions == kThreads, "a thread finds one position's slot")
 constexpr int UnrollFor(int queries) { return queries == kMaxTileQueries ? 2 : 4; }
 
 // Blocks that a processor is to hold at once: left alone, the compiler goes for more, and spills.
-constexpr int SplitBlocksFor(int queries) { return queries == kMaxTileQueries ? 4 : 6; }
-constexpr int TileBlocksFor(int queries) { return queries == kMaxTileQueries ? 3 : 4; }
+[[maybe_unused]] constexpr int SplitBlocksFor(int queries) {
+  return queries == kMaxTileQueries ? 4 : queries == 1 ? 8 : 5;
+}
+[[maybe_unused]] constexpr int TileBlocksFor(int group_lanes) { return group_lanes == 32 ? 2 : 3; }
 
 // A split's, or several splits', softmax-weighted values are values / sum.
 struct Stats {
@@ -60,7 +62,7 @@ struct Layout {
   int64_t slots[kSplitPositions];            // of the split's positions in the caches
   float weights[kSplitPositions][kQueries];  // scores, then their exponentials
   Stats stats[kQueries];
-  float values[kGroups][kQueries][kDim];
+  alignas(16) float values[kGroups][kQueries][kDim];  // stored 128 bits at a time
 };
 
 // What one block works on.
@@ -223,7 +225,7 @@ __device__ float* PartialOf(const AttentionArgs& args, int64_t split, int query)
 
 // One block a tile and KV head goes over all splits.
 template <class Element, int kGroupLanes, int kQueries>
-__global__ void __launch_bounds__(kThreads, TileBlocksFor(kQueries))
+__global__ void __launch_bounds__(kThreads, TileBlocksFor(kGroupLanes))
     AttendTileKernel(AttentionArgs args) {
   using Shared = Layout<kGroupLanes, kQueries>;
   __shared__ Shared shared;

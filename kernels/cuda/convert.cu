@@ -51,8 +51,11 @@ __global__ void __launch_bounds__(kThreads) PackKernel(PackArgs args) {
     if (!(fabsf(values[i]) <= limit)) *args.unfit_flag = 1;  // NaN included
     largest = fmaxf(largest, fabsf(values[i]));
   }
-  const float scale = WarpMax(largest) / 127.0f;
-  if (sizeof(Element) == 1 && Lane() == 0) args.scales[index] = scale;
+  float scale = 0;
+  if constexpr (sizeof(Element) == 1) {
+    scale = WarpMax(largest) / 127.0f;
+    if (Lane() == 0) args.scales[index] = scale;
+  }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     Element* to = static_cast<Element*>(args.weights) + row * stride + group * kInt8Group +

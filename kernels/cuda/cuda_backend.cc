@@ -92,7 +92,7 @@ CudaBackend::~CudaBackend() {
 
 std::string CudaBackend::description() const {
   return absl::StrCat("cuda, ", device_name_, ", ", std::string(NameOf(compute_)), " products",
-                      batch_invariant_ ? ", batch-invariant" : "");
+                      batch_invariant_ ? ", batch-invariant" : ", large ones by cuBLAS");
 }
 
 // ---- Memory

@@ -87,6 +87,14 @@ __device__ inline void LoadSome8(const float* from, int64_t count, float (&to)[8
   for (int i = 0; i < 8; ++i) to[i] = i < count ? from[i] : 0.0f;
 }
 
+// Four floats from a place aligned to their size, or zeros where `count` is not above zero.
+__device__ inline void LoadSome4(const float* from, int64_t count, float& a, float& b, float& c,
+                                 float& d) {
+  float4 values = make_float4(0, 0, 0, 0);
+  if (count > 0) values = __ldg(reinterpret_cast<const float4*>(from));
+  a = values.x, b = values.y, c = values.z, d = values.w;
+}
+
 __device__ inline void Store8(float* to, const float (&from)[8]) {
   auto* vectors = reinterpret_cast<float4*>(to);
   vectors[0] = make_float4(from[0], from[1], from[2], from[3]);

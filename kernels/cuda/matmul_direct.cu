@@ -10,10 +10,12 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int64_t kChunk = 8;  // elements of a load
 
+// Steps whose loads are in flight together, where registers allow.
+constexpr int UnrollFor(int rows) { return rows == 1 ? 4 : rows <= 4 ? 2 : 1; }
+
 struct KernelArgs {
   DirectArgs call;
   WeightView weight;
-  bool x_is_aligned;  // whether 128-bit loads of x are allowed
 };
 
 __device__ float ScaleAt(const KernelArgs& args, int64_t row, int64_t k) {
@@ -31,12 +33,17 @@ __device__ void LoadWeights(const KernelArgs& args, int64_t row, int64_t k, floa
   }
 }
 
-__device__ inline void LoadInputs(const KernelArgs& args, int64_t row, int64_t k, float (&to)[8]) {
+// Eight inputs of a row from k on; zeros beyond the last. kAligned: 128-bit loads are allowed, and
+// no branch keeps the loads of several steps from being in flight together.
+template <bool kAligned>
+__device__ void LoadInputs(const KernelArgs& args, int64_t row, int64_t k, float (&to)[8]) {
   const float* x = args.call.x + row * args.weight.in_features + k;
-  if (args.x_is_aligned && k + 8 <= args.weight.in_features) {
-    Load8(x, to);
+  const int64_t left = args.weight.in_features - k;
+  if constexpr (kAligned) {
+    LoadSome4(x, left, to[0], to[1], to[2], to[3]);
+    LoadSome4(x + 4, left - 4, to[4], to[5], to[6], to[7]);
   } else {
-    LoadSome8(x, args.weight.in_features - k, to);
+    LoadSome8(x, left, to);
   }
   if (args.call.round_x) {
 #pragma unroll
@@ -53,10 +60,10 @@ __device__ inline void Write(const KernelArgs& args, int64_t row, int64_t col, f
 
 // A warp sums kOuts output features for kRows rows: lane l takes elements l * 8 to l * 8 + 7 of
 // every 256 in order, then the lanes' sums are added up. Floor: the bytes of the weights.
-template <class Element, int kRows, int kOuts>
+template <class Element, int kRows, int kOuts, bool kAligned>
 __global__ void __launch_bounds__(kThreads) MatMulDirectKernel(KernelArgs args) {
-  const int64_t first_col = (int64_t{blockIdx.x} * kWarps + WarpIndex()) * kOuts;
-  const int64_t first_row = int64_t{blockIdx.y} * kRows;
+  const int64_t first_col = (int64_t{blockIdx.y} * kWarps + WarpIndex()) * kOuts;
+  const int64_t first_row = int64_t{blockIdx.x} * kRows;
   if (first_col >= args.call.out_cols) return;
   // What lies beyond the last row or column is computed from the last one, and not written.
   int64_t weight_rows[kOuts];
@@ -66,6 +73,7 @@ __global__ void __launch_bounds__(kThreads) MatMulDirectKernel(KernelArgs args) 
     weight_rows[o] = args.call.column_ids != nullptr ? args.call.column_ids[col] : col;
   }
   float sums[kRows * kOuts] = {};
+#pragma unroll(UnrollFor(kRows))
   for (int64_t k = Lane() * kChunk; k < args.weight.stride(); k += kWarp * kChunk) {
     float w[kOuts][8];
 #pragma unroll
@@ -73,7 +81,7 @@ __global__ void __launch_bounds__(kThreads) MatMulDirectKernel(KernelArgs args) 
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       float x[8];
-      LoadInputs(args, first_row + r < args.call.rows ? first_row + r : first_row, k, x);
+      LoadInputs<kAligned>(args, first_row + r < args.call.rows ? first_row + r : first_row, k, x);
 #pragma unroll
       for (int o = 0; o < kOuts; ++o) {
 #pragma unroll
@@ -91,18 +99,23 @@ __global__ void __launch_bounds__(kThreads) MatMulDirectKernel(KernelArgs args) 
   }
 }
 
-template <class Element, int kRows, int kOuts>
+template <class Element, int kRows, int kOuts, bool kAligned = true>
 void LaunchFor(const KernelArgs& args, cudaStream_t stream) {
   const int64_t cols_per_block = kWarps * kOuts;
-  const dim3 grid(static_cast<unsigned>((args.call.out_cols + cols_per_block - 1) / cols_per_block),
-                  static_cast<unsigned>((args.call.rows + kRows - 1) / kRows));
-  Launch(MatMulDirectKernel<Element, kRows, kOuts>, {grid, kThreads}, stream, args);
+  // Blocks that run together share weights, of other rows, through the L2.
+  const dim3 grid(
+      static_cast<unsigned>((args.call.rows + kRows - 1) / kRows),
+      static_cast<unsigned>((args.call.out_cols + cols_per_block - 1) / cols_per_block));
+  Launch(MatMulDirectKernel<Element, kRows, kOuts, kAligned>, {grid, kThreads}, stream, args);
 }
 
 // More output features a warp where rows share the weights' loads, or the inputs' loads would be
 // the limit.
 template <class Element>
 void LaunchDirect(const KernelArgs& args, cudaStream_t stream) {
+  const bool aligned = args.weight.in_features % 4 == 0 &&
+                       reinterpret_cast<uintptr_t>(args.call.x) % sizeof(float4) == 0;
+  if (!aligned) return LaunchFor<Element, kDirectRows, 1, /*kAligned=*/false>(args, stream);
   if (args.call.rows == 1) return LaunchFor<Element, 1, 2>(args, stream);
   if (args.call.rows == 2) return LaunchFor<Element, 2, 2>(args, stream);
   if (args.call.rows <= 4) return LaunchFor<Element, 4, 2>(args, stream);
@@ -112,9 +125,7 @@ void LaunchDirect(const KernelArgs& args, cudaStream_t stream) {
 }  // namespace
 
 void MatMulDirect(const WeightView& weight, const DirectArgs& call, cudaStream_t stream) {
-  const bool aligned =
-      weight.in_features % 4 == 0 && reinterpret_cast<uintptr_t>(call.x) % sizeof(float4) == 0;
-  const KernelArgs args = {call, weight, aligned};
+  const KernelArgs args = {call, weight};
   switch (weight.dtype) {
     case DType::kF16:
       return LaunchDirect<Half>(args, stream);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "engine/kv/kv_cache.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/staged_model.h"
+#include "tests/bench/device_floor.h"
 #include "tests/bench/machine_floor.h"
 #include "tests/bench/random_model.h"
 
@@ -24,35 +26,40 @@ namespace spade::bench {
 namespace {
 
 constexpr int32_t kBlockSize = 16;
-constexpr int32_t kContext = kRandomModelContext;
-constexpr int32_t kMaxSequences = 32;
-constexpr int32_t kClimbRows = 512;  // of one step, as the server's default
+constexpr int32_t kHostClimbRows = 512;  // of one step, as the server's default
+constexpr int32_t kDeviceClimbRows = 4096;
 
 struct Options {
+  std::string device = "cpu";
   std::string shape = "1.1b";
   std::string dtype = "bf16";
   std::vector<std::string> compute = {"f32", "bf16"};
   std::string cache = "/tmp/spade-bench";
   std::string only;
   std::vector<int32_t> decisions;
+  bool batch_invariant = false;
   int32_t threads = 2;
   int repeats = 5;
   bool json = false;
 };
 
-// A model on its backend, with a cache for `max_batch` sequences of kContext positions.
+// A model on its backend, with a cache for the largest batch of its context.
 struct Bench {
   Compute compute = Compute::kF32;
+  int32_t context = 0;
+  int32_t climb_rows = 0;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<StagedModel> model;
   KvCache kv;
   RowBatch batch;
+  std::optional<DeviceFloor> floor;  // where the device is not the host
 };
 
 // Rows [first, first + count) of each of `sequences` sequences.
-void FillBatch(int32_t sequences, int32_t first, int32_t count, RowBatch& batch) {
+void FillBatch(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
+  RowBatch& batch = bench.batch;
   batch.Clear();
-  batch.table_stride = kContext / kBlockSize;
+  batch.table_stride = bench.context / kBlockSize;
   for (int32_t s = 0; s < sequences; ++s) {
     for (int32_t b = 0; b < batch.table_stride; ++b) {
       batch.block_tables.push_back(s * batch.table_stride + b);
@@ -68,7 +75,7 @@ void FillBatch(int32_t sequences, int32_t first, int32_t count, RowBatch& batch)
 
 // Seconds of one climb with logits for the last row of each sequence.
 double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
-  FillBatch(sequences, first, count, bench.batch);
+  FillBatch(bench, sequences, first, count);
   const auto start = std::chrono::steady_clock::now();
   bench.model->Begin(bench.batch);
   for (int32_t stage = 0; stage < bench.model->num_stages(); ++stage) {
@@ -82,7 +89,7 @@ double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) 
 
 // The same for any number of rows: as many whole sequences a climb as fit.
 double TimeRows(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
-  const int32_t at_once = std::min(sequences, std::max(1, kClimbRows / count));
+  const int32_t at_once = std::min(sequences, std::max(1, bench.climb_rows / count));
   double seconds = 0;
   for (int32_t done = 0; done < sequences; done += at_once) {
     seconds += TimeClimb(bench, std::min(at_once, sequences - done), first, count);
@@ -104,12 +111,17 @@ struct Case {
 };
 
 // Decoding is at the middle of 32 tokens after a prompt of 32; a decision's prompt has 256.
-std::vector<Case> CasesOf(const std::vector<int32_t>& decisions) {
+std::vector<Case> CasesOf(const Options& options) {
   std::vector<Case> cases = {{"decode 1", 1, 48, 1},
                              {"decode 8", 8, 48, 1},
                              {"decode 32", 32, 48, 1},
                              {"prefill 512", 1, 0, 512}};
-  for (const int32_t at_once : decisions) {
+  if (options.device != "cpu") {
+    cases.push_back({"decode 64", 64, 48, 1});
+    cases.push_back({"decode 64 at 4000", 64, 4000, 1});
+    cases.push_back({"prefill 4096", 1, 0, 4096});
+  }
+  for (const int32_t at_once : options.decisions) {
     cases.push_back({"decide " + std::to_string(at_once), at_once, 0, 256});
   }
   return cases;
@@ -131,8 +143,11 @@ void Sample(const Options& options, Bench& bench, const Case& shape, Samples& sa
   const double bytes = static_cast<double>(bench.model->weight_bytes()) * (layers + head) /
                        static_cast<double>(config.total_parameters());
   const double flop = 2 * (layers * rows + head * shape.sequences);
-  const double read_seconds = bytes / ReadBandwidth(options.threads);
-  const double flop_seconds = flop / MultiplyAddPeak(options.threads, bench.compute);
+  const double read_seconds =
+      bytes / (bench.floor ? bench.floor->CopyBandwidth() : ReadBandwidth(options.threads));
+  const double flop_seconds =
+      flop /
+      (bench.floor ? bench.floor->ProductRate() : MultiplyAddPeak(options.threads, bench.compute));
   const double seconds = TimeRows(bench, shape.sequences, shape.first, shape.count);
   samples.seconds.push_back(seconds);
   samples.of_bandwidth.push_back(read_seconds / seconds);
@@ -153,12 +168,30 @@ void Report(const Options& options, std::span<Bench> benches, const Case& shape)
                   shape.name.c_str(), seconds, shape.sequences * shape.count, shape.sequences);
       continue;
     }
-    std::printf("%-12s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name.c_str(),
+    std::printf("%-20s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name.c_str(),
                 std::string(NameOf(benches[i].compute)).c_str(), seconds * 1e3,
                 shape.sequences * shape.count / seconds, 100 * Median(samples[i].of_bandwidth),
                 100 * Median(samples[i].of_peak));
   }
   std::fflush(stdout);
+}
+
+// What the largest of the cases needs.
+struct Room {
+  int32_t rows = 0;
+  int32_t sequences = 0;
+  int32_t context = 0;  // whole blocks
+};
+
+Room RoomFor(std::span<const Case> cases, int32_t limit) {
+  Room room;
+  for (const Case& shape : cases) {
+    room.rows = std::max(room.rows, std::min(limit, shape.sequences * shape.count));
+    room.sequences = std::max(room.sequences, shape.sequences);
+    room.context = std::max(room.context, shape.first + shape.count);
+  }
+  room.context = (room.context + kBlockSize - 1) / kBlockSize * kBlockSize;
+  return room;
 }
 
 absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
@@ -171,15 +204,24 @@ absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
   BackendOptions backend_options;
   backend_options.compute = compute;
   backend_options.num_threads = options.threads;
+  backend_options.device = options.device;
+  backend_options.batch_invariant = options.batch_invariant;
   SPADE_ASSIGN_OR_RETURN(bench.backend, MakeBackend(backend_options));
   ModelOptions model_options;
   model_options.weight_dtype = options.dtype == "int8" ? DType::kI8 : DType::kBF16;
+  const bool on_host = options.device == "cpu";
+  bench.climb_rows = on_host ? kHostClimbRows : kDeviceClimbRows;
+  const auto [rows, sequences, context] = RoomFor(CasesOf(options), bench.climb_rows);
+  bench.context = context;
+  model_options.max_rows = rows;
   SPADE_ASSIGN_OR_RETURN(bench.model,
                          StagedModel::Load(bench.backend.get(), config, checkpoint, model_options));
   const KvShape shape{config.num_layers, config.num_kv_heads, config.head_dim, kBlockSize,
-                      DType::kF32};
-  SPADE_ASSIGN_OR_RETURN(
-      bench.kv, KvCache::Create(*bench.backend, shape, kMaxSequences * kContext / kBlockSize));
+                      on_host ? DType::kF32 : DType::kBF16};
+  SPADE_ASSIGN_OR_RETURN(bench.kv,
+                         KvCache::Create(*bench.backend, shape, sequences * context / kBlockSize));
+  if (on_host) return bench;
+  SPADE_ASSIGN_OR_RETURN(bench.floor, DeviceFloor::Create(bench.backend.get()));
   return bench;
 }
 
@@ -188,7 +230,7 @@ void PrintHeader(const Options& options, std::span<const Bench> benches) {
     std::printf("%s, %s weights, %s\n", options.shape.c_str(), options.dtype.c_str(),
                 bench.backend->description().c_str());
   }
-  std::printf("%-12s %-5s %10s %10s %13s %10s\n", "case", "in", "ms", "tokens/s", "of bandwidth",
+  std::printf("%-20s %-5s %10s %10s %13s %10s\n", "case", "in", "ms", "tokens/s", "of bandwidth",
               "of peak");
 }
 
@@ -200,7 +242,7 @@ absl::Status Measure(const Options& options) {
     benches.push_back(std::move(bench));
   }
   if (!options.json) PrintHeader(options, benches);
-  for (const Case& shape : CasesOf(options.decisions)) {
+  for (const Case& shape : CasesOf(options)) {
     if (shape.name.find(options.only) != std::string::npos) Report(options, benches, shape);
   }
   return absl::OkStatus();
@@ -209,8 +251,10 @@ absl::Status Measure(const Options& options) {
 int Run(int argc, char** argv) {
   Options options;
   CLI::App app("Speed of the forward pass on random weights, beside the machine's floor");
-  app.add_option("--shape", options.shape, "1.1b (TinyLlama) or 135m (SmolLM)")
-      ->check(CLI::IsMember({"1.1b", "135m"}))
+  app.add_option("--device", options.device, "cpu or cuda")->capture_default_str();
+  app.add_flag("--batch-invariant", options.batch_invariant, "CUDA: products without cuBLAS");
+  app.add_option("--shape", options.shape, "8b (Llama 3), 1.1b (TinyLlama) or 135m (SmolLM)")
+      ->check(CLI::IsMember({"8b", "1.1b", "135m"}))
       ->capture_default_str();
   app.add_option("--dtype", options.dtype, "weights in memory")
       ->check(CLI::IsMember({"bf16", "int8"}))

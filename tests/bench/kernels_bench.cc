@@ -7,41 +7,66 @@
 
 #include "benchmark/benchmark.h"
 #include "kernels/backend.h"
+#include "tests/bench/device_floor.h"
 #include "tests/bench/machine_floor.h"
 
 namespace spade::bench {
 namespace {
 
-// Set once by main; 0: one per core.
-int32_t num_threads = 0;
+// Set once by main.
+int32_t num_threads = 0;  // 0: one per core
+std::string device = "cpu";
+
+bool OnHost() { return device == "cpu"; }
 
 Backend& SharedBackend(Compute compute = Compute::kF32) {
-  static const std::unique_ptr<Backend> f32 = *MakeBackend({.num_threads = num_threads});
+  static const std::unique_ptr<Backend> f32 =
+      *MakeBackend({.device = device, .num_threads = num_threads});
   static const std::unique_ptr<Backend> bf16 =
-      *MakeBackend({.num_threads = num_threads, .compute = Compute::kBF16});
+      *MakeBackend({.device = device, .num_threads = num_threads, .compute = Compute::kBF16});
   return compute == Compute::kBF16 ? *bf16 : *f32;
 }
 
 double Bandwidth() {
-  static const double bandwidth = ReadBandwidth(num_threads);
+  static const double bandwidth = OnHost() ? ReadBandwidth(num_threads)
+                                           : DeviceFloor::Create(&SharedBackend())->CopyBandwidth();
   return bandwidth;
 }
 
+double MeasurePeak(Compute compute) {
+  if (OnHost()) return MultiplyAddPeak(num_threads, compute);
+  return DeviceFloor::Create(&SharedBackend(compute))->ProductRate();
+}
+
 double Peak(Compute compute = Compute::kF32) {
-  static const double f32 = MultiplyAddPeak(num_threads, Compute::kF32);
-  static const double bf16 = MultiplyAddPeak(num_threads, Compute::kBF16);
+  static const double f32 = MeasurePeak(Compute::kF32);
+  static const double bf16 = MeasurePeak(Compute::kBF16);
   return compute == Compute::kBF16 ? bf16 : f32;
 }
 
 struct Rows {
   Rows(int64_t rows, int64_t cols) : buffer(*SharedBackend().Allocate(rows * cols * 4)) {
     view = {buffer.data(), rows, cols, DType::kF32};
-    auto* values = static_cast<float*>(buffer.data());
+    std::vector<float> values(rows * cols);
     for (int64_t i = 0; i < rows * cols; ++i) values[i] = static_cast<float>(i % 17 - 8) / 8;
+    SharedBackend().CopyFromHost(view.data, values.data(), view.bytes());
+  }
+  const float* data(int64_t row) const {
+    return static_cast<const float*>(view.data) + row * view.cols;
   }
   Buffer buffer;
   Tensor view;
 };
+
+// Calls run once an iteration; a device works ahead of the clock by a few calls.
+template <class Function>
+void Loop(benchmark::State& state, Backend& backend, const Function& run) {
+  const int64_t ahead = OnHost() ? 1 : 32;
+  while (state.KeepRunningBatch(ahead)) {
+    for (int64_t i = 0; i < ahead; ++i) run();
+    backend.Synchronize();
+  }
+}
 
 void BM_Floor(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(Bandwidth() + Peak());
@@ -75,9 +100,8 @@ void BM_MatMul(benchmark::State& state, const MatMulCase& shape, Compute compute
   const Rows x(rows, shape.in);
   const Rows out(rows, shape.out);
   size_t next = 0;
-  for (auto _ : state) {
-    SharedBackend(compute).MatMul(x.view, weights[next++ % copies], {}, out.view);
-  }
+  Backend& backend = SharedBackend(compute);
+  Loop(state, backend, [&] { backend.MatMul(x.view, weights[next++ % copies], {}, out.view); });
   const double calls = static_cast<double>(state.iterations());
   const double flop = 2.0 * static_cast<double>(rows * shape.out * shape.in) * calls;
   const double read = static_cast<double>(bytes + weights[0].scales.size()) * calls;
@@ -105,7 +129,8 @@ void BM_Attention(benchmark::State& state, const HeadLayout& heads, DType dtype)
   const Rows qkv(rows, heads.qkv_cols());
   const Rows out(rows, heads.q_cols());
   const KvView kv = {keys.data(), values.data(), dtype, kBlock};
-  for (auto _ : state) SharedBackend().Attention(qkv.view, heads, batch, kv, out.view);
+  Loop(state, SharedBackend(),
+       [&] { SharedBackend().Attention(qkv.view, heads, batch, kv, out.view); });
   double flop = 0;
   for (const int32_t position : positions) flop += 4.0 * (position + 1) * heads.q_cols();
   flop *= static_cast<double>(state.iterations());
@@ -120,39 +145,42 @@ void BM_SmallRmsNorm(benchmark::State& state) {
   const Rows x(state.range(0), 192);
   const Rows weight(1, 192);
   const Rows out(state.range(0), 192);
-  for (auto _ : state) SharedBackend().RmsNorm(x.view, weight.view.F32Row(0), 1e-5f, out.view);
+  Loop(state, SharedBackend(),
+       [&] { SharedBackend().RmsNorm(x.view, weight.data(0), 1e-5f, out.view); });
 }
 
 void BM_SmallRope(benchmark::State& state) {
   const Rows qkv(state.range(0), kSmallHeads.qkv_cols());
   const Rows angles(state.range(0), kSmallHeads.head_dim);
-  for (auto _ : state) SharedBackend().Rope(qkv.view, kSmallHeads, {}, angles.view);
+  Loop(state, SharedBackend(),
+       [&] { SharedBackend().Rope(qkv.view, kSmallHeads, {}, angles.view); });
 }
 
 void BM_SmallSiluMul(benchmark::State& state) {
   const Rows gate_up(state.range(0), 1024);
   const Rows out(state.range(0), 512);
-  for (auto _ : state) SharedBackend().SiluMul(gate_up.view, out.view);
+  Loop(state, SharedBackend(), [&] { SharedBackend().SiluMul(gate_up.view, out.view); });
 }
 
 void BM_SmallStartSelf(benchmark::State& state) {
   const Rows qkv(state.range(0), kSmallHeads.qkv_cols());
   const Rows start(2, 64);
   const Rows out(state.range(0), kSmallHeads.q_cols());
-  const StartView view = {start.view.F32Row(0), start.view.F32Row(1)};
-  for (auto _ : state) SharedBackend().StartSelfAttention(qkv.view, kSmallHeads, view, out.view);
+  const StartView view = {start.data(0), start.data(1)};
+  Loop(state, SharedBackend(),
+       [&] { SharedBackend().StartSelfAttention(qkv.view, kSmallHeads, view, out.view); });
 }
 
 void BM_ParallelForOverhead(benchmark::State& state) {
   const std::function<void(int64_t)> nothing = [](int64_t) {};
-  for (auto _ : state) SharedBackend().ParallelFor(state.range(0), nothing);
+  Loop(state, SharedBackend(), [&] { SharedBackend().ParallelFor(state.range(0), nothing); });
 }
 
 // Rates are of the processor's time where there is one thread, else of the wall clock.
 template <class Function>
 benchmark::internal::Benchmark* Register(const std::string& name, const Function& function) {
   auto* benchmark = benchmark::RegisterBenchmark(name.c_str(), function);
-  return num_threads == 1 ? benchmark : benchmark->UseRealTime();
+  return OnHost() && num_threads == 1 ? benchmark : benchmark->UseRealTime();
 }
 
 struct MatMulTypes {
@@ -214,9 +242,10 @@ void RegisterAll() {
 }  // namespace
 }  // namespace spade::bench
 
-// Usage: kernels_bench [threads] [google-benchmark flags]
+// Usage: kernels_bench [threads|cuda] [google-benchmark flags]
 int main(int argc, char** argv) {
   if (argc > 1 && argv[1][0] != '-') {
+    if (std::string(argv[1]) == "cuda") spade::bench::device = argv[1];
     spade::bench::num_threads = std::atoi(argv[1]);
     argv[1] = argv[0];
     ++argv;

@@ -13,7 +13,17 @@ testing::TinyModelSpec ShapeOf(const std::string& name) {
   spec.dtype = DType::kBF16;
   spec.max_context = kRandomModelContext;
   spec.head_dim = 64;
-  if (name == "1.1b") {
+  if (name == "8b") {
+    spec.hidden_size = 4096;
+    spec.intermediate_size = 14336;
+    spec.num_layers = 32;
+    spec.num_heads = 32;
+    spec.num_kv_heads = 8;
+    spec.head_dim = 128;
+    spec.vocab_size = 128256;
+    spec.tied_head = false;
+    spec.max_drawn = 1 << 20;
+  } else if (name == "1.1b") {
     spec.hidden_size = 2048;
     spec.intermediate_size = 5632;
     spec.num_layers = 22;

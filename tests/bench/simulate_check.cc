@@ -199,7 +199,7 @@ absl::StatusOr<bool> RunAll(Options options) {
                     : options.shape == "135m" ? "14:0.15,19:0.2,24:0.25"
                                               : "6:0.15,8:0.2,10:0.25";
   }
-  options.workload.max_context = kRandomModelContext - 1;
+  options.workload.max_context = 511;
   Check check(options);
   SPADE_RETURN_IF_ERROR(check.Load());
   if (!options.costs.empty()) {

@@ -27,9 +27,9 @@ class CudaEngineTest : public ::testing::Test {
     options.max_sequences = 4;
     const TestEngine engine = MakeEngine(options);
     std::vector<std::shared_ptr<Collector>> sinks;
-    for (const int length : {5, 40, 17}) {
+    for (const int length : {5, 30, 11}) {
       sinks.push_back(std::make_shared<Collector>());
-      auto request = MakeRequest(MakePrompt(length, static_cast<uint32_t>(length)), 6);
+      auto request = MakeRequest(MakePrompt(length, static_cast<uint32_t>(length)), 4);
       EXPECT_TRUE(engine->Generate(std::move(request), sinks.back()).ok());
     }
     std::vector<std::vector<TokenId>> tokens;
@@ -39,7 +39,7 @@ class CudaEngineTest : public ::testing::Test {
 
   static Decision Decide(Engine& engine, ExitMode mode) {
     DecideRequest request;
-    request.context.prompt = MakePrompt(20, 3);
+    request.context.prompt = MakePrompt(12, 3);
     request.labels = {300, 17, 2048, 999};
     request.mode = mode;
     request.max_mismatch = mode == ExitMode::kExact ? 0 : 0.05;

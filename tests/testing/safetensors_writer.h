@@ -13,7 +13,7 @@ namespace spade::testing {
 // Builds a safetensors file in memory, tensors in the order they are added.
 class SafeTensorsWriter {
  public:
-  // `dtype`: kF32 or kBF16 (rounded).
+  // `dtype`: kF32 or kBF16 (rounded). Fewer values than the shape has repeat.
   void Add(std::string_view name, std::span<const int64_t> shape, std::span<const float> values,
            DType dtype);
   std::string Bytes() const;

@@ -1,5 +1,6 @@
 #include "tests/testing/tiny_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -16,7 +17,8 @@ using Json = nlohmann::json;
 
 class WeightMaker {
  public:
-  explicit WeightMaker(const TinyModelSpec& spec) : dtype_(spec.dtype), random_(spec.seed) {}
+  explicit WeightMaker(const TinyModelSpec& spec)
+      : dtype_(spec.dtype), max_drawn_(spec.max_drawn), random_(spec.seed) {}
 
   // Variance 2 / cols: activations keep their size, and a mistake shows in the logits.
   void AddMatrix(const std::string& name, int64_t rows, int64_t cols, double gain = 1.4) {
@@ -30,6 +32,7 @@ class WeightMaker {
   void Add(const std::string& name, const std::vector<int64_t>& shape, double mean, double scale) {
     int64_t count = 1;
     for (const int64_t size : shape) count *= size;
+    if (max_drawn_ > 0) count = std::min(count, max_drawn_);
     std::vector<float> values;
     for (int64_t i = 0; i < count; ++i) {
       values.push_back(static_cast<float>(mean + scale * Unit()));
@@ -40,6 +43,7 @@ class WeightMaker {
   double Unit() { return (static_cast<double>(random_() >> 11) * 0x1p-53 - 0.5) * std::sqrt(12.0); }
 
   DType dtype_;
+  int64_t max_drawn_;
   std::mt19937_64 random_;
   SafeTensorsWriter writer_;
 };

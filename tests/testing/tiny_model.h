@@ -21,6 +21,7 @@ struct TinyModelSpec {
   bool has_bos = true;        // config.json names <s> as bos_token_id
   DType dtype = DType::kF32;  // as stored: kF32 or kBF16
   uint64_t seed = 1;
+  int64_t max_drawn = 0;  // elements of a tensor, which then repeat; 0: all (large ones take long)
 };
 
 inline constexpr int32_t kTinyBos = 0;        // "<s>"
