@@ -61,9 +61,11 @@ def table(answers: Answers) -> str:
     few = answers.sizes <= 2
     share = lambda same: same.float().mean().item()
     for i, (lens, spade) in enumerate(zip(answers.lens, answers.spade)):
-        lines.append(f"{i + 1:5}  {share(lens == answers.areas):.3f}/{share(lens == answers.full):.3f}"
-                     f"     {share(spade == answers.areas):.3f}/{share(spade == answers.full):.3f}"
-                     f"      {share((spade == answers.full)[few]):.3f}")
+        agrees = spade == answers.full
+        lines.append(f"{i + 1:5}"
+                     f"  {share(lens == answers.areas):.3f}/{share(lens == answers.full):.3f}"
+                     f"     {share(spade == answers.areas):.3f}/{share(agrees):.3f}"
+                     f"      {share(agrees[few]):.3f}")
     return "\n".join(lines)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a checkpoint of train.py as a Hugging Face folder: bf16 weights, configuration, tokenizer."""
+"""Writes a checkpoint of train.py as a Hugging Face folder: weights in bf16 and tokenizer."""
 
 import argparse
 import json

@@ -105,7 +105,8 @@ class Layer(nn.Module):
         q, k, v = self.self_attn.project(self.input_layernorm(x), cos, sin)
         return self.finish(x, self.self_attn.attend(q, k, v, mask)), k[0, 0], v[0, 0]
 
-    def climb(self, x: Tensor, cos: Tensor, sin: Tensor, start_k: Tensor, start_v: Tensor) -> Tensor:
+    def climb(self, x: Tensor, cos: Tensor, sin: Tensor, start_k: Tensor,
+              start_v: Tensor) -> Tensor:
         """Rows (rows, hidden) of the SPADE pass through this layer."""
         q, k, v = self.self_attn.project(self.input_layernorm(x), cos, sin)
         return self.finish(x, self.self_attn.attend_start(q, k, v, start_k, start_v))

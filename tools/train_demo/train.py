@@ -2,8 +2,8 @@
 """Trains a bundled decision model: inboxes with early exits in the loop, and plain text.
 
 The run is bounded by --minutes of training; its learning rate follows the time used. It writes a
-checkpoint every --save-minutes and goes on from it when started again. Under torchrun the processes
-share every step: each computes its own rows, and gradients are averaged. See README.md.
+checkpoint every --save-minutes and goes on from it when started again. Under torchrun the
+processes share every step: each computes its own rows, and gradients are averaged. See README.md.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for checkpoints")
     parser.add_argument("--minutes", type=float, default=80)
     parser.add_argument("--save-minutes", type=float, default=4)
-    parser.add_argument("--rows", type=int, default=8, help="rows of --length tokens a step and process")
+    parser.add_argument("--rows", type=int, default=8, help="of --length tokens, a step and process")
     parser.add_argument("--text-rows", type=int, default=2, help="of them, plain text")
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--rate", type=float, default=1.5e-3)
