@@ -3,6 +3,7 @@
 import csv
 import json
 import lzma
+import os
 import pathlib
 import random
 from dataclasses import dataclass
@@ -108,7 +109,9 @@ def tokenize_texts(folder: pathlib.Path, tokenizer: Tokenizer,
             lines = tokenizer.encode_batch_fast(text.splitlines(keepends=True),
                                                 add_special_tokens=False)
             ids[source] = np.concatenate([np.array(line.ids, np.uint16) for line in lines])
-        np.savez(cache, **ids)
+        partial = cache.with_name(f"{os.getpid()}.npz")  # processes do not read halves
+        np.savez(partial, **ids)
+        partial.rename(cache)
     with np.load(cache) as file:
         return dict(file)
 
