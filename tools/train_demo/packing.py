@@ -1,0 +1,145 @@
+"""Rows of token ids in which many inboxes share one header, and every question sees its inbox only.
+
+A token belongs to an inbox (0: the header, or plain text) and to a question (0: none). It attends
+to earlier tokens of the header, of its inbox and of its question, so that a question is read as if
+it stood alone after the inbox: what the server is asked. Positions count what a token can see.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from data import BOS, EOS, Frame, Message, MessagePool
+
+IGNORE = -100
+
+
+@dataclass
+class Row:
+    ids: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    inboxes: list[int] = field(default_factory=list)
+    questions: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)  # next token, where it is learned
+    answers: list[int] = field(default_factory=list)  # area, where the next token is the answer
+    messages: list[int] = field(default_factory=list)  # area, at a message's last token
+    numbers: list[int] = field(default_factory=list)  # the message's number, there too
+    sizes: list[int] = field(default_factory=list)  # messages of the inbox, at answers
+
+    def add(self, ids, position, inbox, question):
+        count = len(ids)
+        self.ids += ids
+        self.positions += range(position, position + count)
+        self.inboxes += [inbox] * count
+        self.questions += [question] * count
+        for column in (self.targets, self.answers, self.messages, self.numbers, self.sizes):
+            column += [IGNORE] * count
+        return position + count
+
+    def pad(self, length):
+        # Padding sees nothing that is learned from, and nothing sees it.
+        self.add([EOS] * (length - len(self.ids)), 0, -1, -1)
+
+
+@dataclass
+class Inbox:
+    messages: list[Message]
+    asked: list[int]
+    in_order: bool  # questions follow one another in the text, as Generate writes them
+
+
+def inbox_length(frame: Frame, inbox: Inbox) -> int:
+    length = sum(len(frame.number[i]) + len(m.ids) for i, m in enumerate(inbox.messages))
+    extra = 2 if inbox.in_order else 0
+    return length + sum(len(frame.question[i]) + extra for i in inbox.asked)
+
+
+def add_inbox(row: Row, frame: Frame, inbox: Inbox, number: int) -> None:
+    at = len(frame.header)
+    for i, message in enumerate(inbox.messages):
+        at = row.add(frame.number[i] + list(message.ids), at, number, 0)
+        row.messages[-1], row.numbers[-1] = message.area, i
+    for turn, i in enumerate(inbox.asked):
+        area = inbox.messages[i].area
+        question = 0 if inbox.in_order else len(row.ids)
+        end = row.add(list(frame.question[i]), at, number, question)
+        row.targets[-1], row.answers[-1] = frame.labels[area], area
+        row.sizes[-1] = len(inbox.messages)
+        if inbox.in_order:
+            at = _add_answer(row, frame, inbox, turn, end, number)
+
+
+def _add_answer(row, frame, inbox, turn, at, number):
+    """The answer's token and the targets of everything that Generate writes from it on."""
+    if turn > 0:
+        begin = len(row.ids) - len(frame.question[inbox.asked[turn]])
+        for i in range(begin, len(row.ids)):
+            row.targets[i - 1] = row.ids[i]
+    area = inbox.messages[inbox.asked[turn]].area
+    at = row.add([frame.labels[area]] + frame.newline, at, number, 0)
+    row.targets[-2] = row.ids[-1]
+    if turn == len(inbox.asked) - 1:
+        row.targets[-1] = EOS
+    return at
+
+
+def draw_inbox(rng: random.Random, pool: MessagePool, sizes: list[int], in_order: float) -> Inbox:
+    count = rng.choice(sizes)
+    messages = [pool.draw(rng) for _ in range(count)]
+    if rng.random() < in_order:
+        return Inbox(messages, list(range(rng.randrange(count), count)), True)
+    return Inbox(messages, rng.sample(range(count), count), False)
+
+
+def fill_row(rng: random.Random, frame: Frame, pool: MessagePool, sizes: list[int], length: int,
+             in_order: float = 0.25) -> Row:
+    """Inboxes with all their questions, as many as fit; at least one."""
+    row = Row()
+    row.add(list(frame.header), 0, 0, 0)
+    while True:
+        inbox = draw_inbox(rng, pool, sizes, in_order)
+        alone = row.inboxes[-1] == 0
+        while alone and len(row.ids) + inbox_length(frame, inbox) > length and inbox.asked:
+            inbox.asked.pop()
+        if len(row.ids) + inbox_length(frame, inbox) > length:
+            break
+        add_inbox(row, frame, inbox, row.inboxes[-1] + 1)
+    row.pad(length)
+    return row
+
+
+def text_row(rng: random.Random, text: np.ndarray, length: int) -> Row:
+    begin = rng.randrange(len(text) - length)
+    ids = [BOS] + text[begin:begin + length].tolist()
+    row = Row()
+    row.add(ids[:-1], 0, 0, 0)
+    row.targets = ids[1:]
+    return row
+
+
+@dataclass
+class Batch:
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor  # (rows, length, length), added to attention scores
+    targets: torch.Tensor
+    answers: torch.Tensor
+    messages: torch.Tensor
+    numbers: torch.Tensor
+    sizes: torch.Tensor
+
+
+def collate(rows: list[Row]) -> Batch:
+    def column(name):
+        return torch.from_numpy(np.array([getattr(row, name) for row in rows], dtype=np.int64))
+
+    inboxes, questions = column("inboxes"), column("questions")
+    length = inboxes.shape[1]
+    sees = torch.ones(length, length, dtype=torch.bool).tril()
+    for group in (inboxes, questions):
+        sees = sees & ((group[:, None, :] == 0) | (group[:, None, :] == group[:, :, None]))
+    mask = torch.zeros(sees.shape, dtype=torch.bfloat16).masked_fill_(~sees, -torch.inf)
+    return Batch(column("ids"), column("positions"), mask, column("targets"),
+                 column("answers"), column("messages"), column("numbers"), column("sizes"))
