@@ -267,7 +267,7 @@ int Run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--only", options.only, "cases whose names hold this, e.g. decode");
   app.add_option("--decisions", options.decisions, "also prompts of 256 tokens, this many at once")
-      ->check(CLI::Range(1, kMaxSequences))
+      ->check(CLI::Range(1, 256))
       ->delimiter(',');
   app.add_flag("--json", options.json, "one line of JSON a case");
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
