@@ -46,8 +46,8 @@ def test_stream_and_whole_agree(engine):
 
 
 def test_stop_is_matched(engine):
-    by_text = next(engine.Generate(prompt(max_tokens=40, stop=[" named"]))).complete
-    assert by_text.finish_reason == "stop" and by_text.matched_stop_str == " named"
+    by_text = next(engine.Generate(prompt(max_tokens=40, stop=[" girl"]))).complete
+    assert by_text.finish_reason == "stop" and by_text.matched_stop_str == " girl"
     last = by_text.output_ids[-1]
     by_token = next(engine.Generate(prompt(max_tokens=40, stop_token_ids=[last]))).complete
     assert by_token.matched_token_id == last
