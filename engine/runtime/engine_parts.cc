@@ -124,7 +124,7 @@ absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   demand.max_sequences = options.max_sequences;
   demand.max_context = info.max_context;
   if (const std::optional<int64_t> free = parts->backend->FreeMemory()) {
-    demand.available_bytes = *free;
+    demand.available_bytes = *free - *free / 20;  // lists and modules of kernels come later
     demand.share = kDeviceShare;
   } else {
     demand.available_bytes = AvailableMemory(MemorySources{});

@@ -106,6 +106,7 @@ void StepRunner::RunStage(int32_t stage) {
   if (rows == 0 && removed_ == std::array<int64_t, 3>{}) return;
   const Clock::time_point begin = Clock::now();
   model_->RunStage(stage, batch_, kv_);
+  backend_->Synchronize();  // else a device's time would count for whoever waits for it next
   costs_.Observe(stage, rows, SecondsBetween(begin, Clock::now()));
   const double with = costs_.Predict(stage, rows);
   for (size_t mode = 0; mode < removed_.size(); ++mode) {

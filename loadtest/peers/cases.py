@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 DECODE_PROMPT = 32
 DECODE_STEPS = 32
@@ -50,6 +52,8 @@ def prompts(case: Case, vocab_size: int) -> list[list[int]]:
     return [[rng.randrange(2, vocab_size) for _ in range(case.prompt)] for _ in range(case.sequences)]
 
 
-def report(case: Case, seconds: float) -> None:
-    """One line of the protocol between a measuring program and run.py."""
+def report(case: Case, measure: Callable[[], float]) -> None:
+    """One line of the protocol between a measuring program and run.py: the median of three, warm."""
+    measure()
+    seconds = median(measure() for _ in range(3))
     print(json.dumps({"case": case.name, "seconds": seconds}), flush=True)

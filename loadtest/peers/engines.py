@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import arguments
 from cases import DECODE_STEPS, Case
@@ -90,9 +91,12 @@ class LlamaCpp(Engine):
             if not group:
                 continue
             steps = DECODE_STEPS if kind == "decode" else 1
-            lines = self._run(job, group[0].prompt, steps, [case.sequences for case in group])
-            for case, line in zip(group, lines, strict=True):
-                times[case.name] = line["t_tg"] / steps if kind == "decode" else line["t_pp"]
+            # Each four times in a row, the first to warm up.
+            lines = self._run(job, group[0].prompt, steps, [c.sequences for c in group for _ in "wabc"])
+            for i, case in enumerate(group):
+                runs = lines[4 * i + 1 : 4 * i + 4]
+                key = "t_tg" if kind == "decode" else "t_pp"
+                times[case.name] = median(run[key] for run in runs) / (steps if kind == "decode" else 1)
         return times
 
 

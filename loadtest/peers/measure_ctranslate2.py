@@ -36,9 +36,8 @@ def main() -> None:
         intra_threads=arguments.threads,
     )
     vocabulary = json.loads((arguments.model / "vocabulary.json").read_text())
-    seconds_of(generator, Case("decode", 1), vocabulary)
     for case in arguments.cases:
-        report(case, seconds_of(generator, case, vocabulary))
+        report(case, lambda case=case: seconds_of(generator, case, vocabulary))
 
 
 if __name__ == "__main__":

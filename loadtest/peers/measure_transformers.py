@@ -29,9 +29,8 @@ def main() -> None:
     arguments = parse(__doc__ or "")
     torch.set_num_threads(arguments.threads)
     model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.bfloat16).eval()
-    seconds_of(model, Case("decode", 1), arguments.vocab_size)
     for case in arguments.cases:
-        report(case, seconds_of(model, case, arguments.vocab_size))
+        report(case, lambda case=case: seconds_of(model, case, arguments.vocab_size))
 
 
 if __name__ == "__main__":

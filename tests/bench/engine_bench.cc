@@ -1,7 +1,7 @@
 // Speed of the whole forward pass on a Llama shape with random weights, beside its floor: decode
-// against the bytes of weights over the machine's read bandwidth, prefill against the FLOPs over
-// its multiply-add peak. Floors, types of products and repeats are interleaved; medians are
-// printed.
+// against the bytes of weights and cache over the machine's read bandwidth, prefill against the
+// FLOPs over its multiply-add peak. Floors, types of products and repeats are interleaved; medians
+// are printed.
 
 #include <algorithm>
 #include <chrono>
@@ -48,10 +48,12 @@ struct Bench {
   Compute compute = Compute::kF32;
   int32_t context = 0;
   int32_t climb_rows = 0;
+  int64_t kv_bytes_per_position = 0;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<StagedModel> model;
   KvCache kv;
   RowBatch batch;
+  std::unique_ptr<Backend> floor_backend;
   std::optional<DeviceFloor> floor;  // where the device is not the host
 };
 
@@ -87,9 +89,13 @@ double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) 
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+int32_t SequencesAtOnce(const Bench& bench, int32_t count) {
+  return std::max(1, bench.climb_rows / count);
+}
+
 // The same for any number of rows: as many whole sequences a climb as fit.
 double TimeRows(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
-  const int32_t at_once = std::min(sequences, std::max(1, bench.climb_rows / count));
+  const int32_t at_once = SequencesAtOnce(bench, count);
   double seconds = 0;
   for (int32_t done = 0; done < sequences; done += at_once) {
     seconds += TimeClimb(bench, std::min(at_once, sequences - done), first, count);
@@ -133,6 +139,11 @@ struct Samples {
   std::vector<double> of_peak;
 };
 
+int32_t NumClimbs(const Bench& bench, const Case& shape) {
+  const int32_t at_once = SequencesAtOnce(bench, shape.count);
+  return (shape.sequences + at_once - 1) / at_once;
+}
+
 // One climb beside both floors, measured just before.
 void Sample(const Options& options, Bench& bench, const Case& shape, Samples& samples) {
   const ModelConfig& config = bench.model->config();
@@ -140,8 +151,11 @@ void Sample(const Options& options, Bench& bench, const Case& shape, Samples& sa
   const double layers = static_cast<double>(config.num_layers * config.layer_parameters());
   const double head = static_cast<double>(config.vocab_size) * config.hidden_size;
   // An untied embedding is only gathered from: the step streams layers and head.
-  const double bytes = static_cast<double>(bench.model->weight_bytes()) * (layers + head) /
-                       static_cast<double>(config.total_parameters());
+  const double weights = static_cast<double>(bench.model->weight_bytes()) * (layers + head) /
+                         static_cast<double>(config.total_parameters());
+  const double bytes =
+      weights * NumClimbs(bench, shape) + static_cast<double>(bench.kv_bytes_per_position) *
+                                              shape.sequences * (shape.first + shape.count);
   const double flop = 2 * (layers * rows + head * shape.sequences);
   const double read_seconds =
       bytes / (bench.floor ? bench.floor->CopyBandwidth() : ReadBandwidth(options.threads));
@@ -220,8 +234,11 @@ absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
                       on_host ? DType::kF32 : DType::kBF16};
   SPADE_ASSIGN_OR_RETURN(bench.kv,
                          KvCache::Create(*bench.backend, shape, sequences * context / kBlockSize));
+  bench.kv_bytes_per_position = shape.bytes_per_block() / kBlockSize;
   if (on_host) return bench;
-  SPADE_ASSIGN_OR_RETURN(bench.floor, DeviceFloor::Create(bench.backend.get()));
+  backend_options.batch_invariant = false;  // the floor is cuBLAS's
+  SPADE_ASSIGN_OR_RETURN(bench.floor_backend, MakeBackend(backend_options));
+  SPADE_ASSIGN_OR_RETURN(bench.floor, DeviceFloor::Create(bench.floor_backend.get()));
   return bench;
 }
 

@@ -72,9 +72,9 @@ void Fleet::Give(SequenceId id, bool early, double now) {
   }
   request.last = now;
   record_.end = std::max(record_.end, now);
-  record_.early_tokens += early ? 1 : 0;
-  flight.num_in_row = early ? flight.num_in_row + 1 : 0;
   const bool decides = Decides(id);
+  record_.early_tokens += early && !decides ? 1 : 0;
+  flight.num_in_row = early ? flight.num_in_row + 1 : 0;
   request.tokens += decides ? 0 : 1;
   if (decides || request.tokens == requests_[static_cast<size_t>(flight.request)].output_len) {
     flights_.erase(id);
