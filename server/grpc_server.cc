@@ -54,17 +54,14 @@ GrpcServer::GrpcServer(ListenOptions options, const ServerIdentity& identity,
       service_(Context(), identity),
       open_inference_(Context(), identity.version),
       vllm_engine_(Context(), identity),
-      admin_(Context()) {}
+      admin_(Context()),
+      stalls_(options_.max_stall) {}
 
 ServiceContext GrpcServer::Context() {
-  return ServiceContext{&state_,
-                        &metrics_,
-                        &writes_,
-                        &random_,
-                        logger_,
-                        auth_.get(),
-                        static_cast<size_t>(options_.max_unread_bytes),
-                        options_.max_stall};
+  return ServiceContext{
+      &state_,           &metrics_,   &writes_, &random_,
+      logger_,           auth_.get(), &stalls_, static_cast<size_t>(options_.max_unread_bytes),
+      options_.max_stall};
 }
 
 GrpcServer::~GrpcServer() {

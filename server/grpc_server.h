@@ -17,6 +17,7 @@
 #include "server/inference_service.h"
 #include "server/rpc_call.h"
 #include "server/server_options.h"
+#include "server/stall_watch.h"
 #include "server/vllm/engine_service.h"
 
 namespace spade {
@@ -61,6 +62,7 @@ class GrpcServer {
   VllmEngineService vllm_engine_;
   AdminService admin_;
   WriteExecutor writes_;
+  StallWatch stalls_;
   std::unique_ptr<InferenceEngine> engine_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/rpc_call.h"
+#include "server/stall_watch.h"
 #include "server/tenant.h"
 
 namespace spade {
@@ -18,8 +19,8 @@ namespace spade {
 // A call that carries many requests, answered as they finish. Each request has a lane, which holds
 // its unsent responses: empty(), Take() -> Response. Lanes with something to send take turns.
 // Reading stops while kMaxInFlight requests are unanswered or unsent, so HTTP/2's flow control
-// holds the client back. Threading and lifetime as ResponseStream; the engine holds the stream
-// through each request's sink.
+// holds the client back. A client that lets a response wait for very long is cut off. Threading and
+// lifetime as ResponseStream; the engine holds the stream through each request's sink.
 template <typename Request, typename Response, typename Lane>
 class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public ResumableStream {
  public:
@@ -34,16 +35,29 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
     if (base.outcome_.ok()) base.outcome_ = base.service_.state->Accept().status();
     if (!base.outcome_.ok()) base.reads_done_ = true;
     base.service_.state->WatchDraining(stream);
+    base.service_.stalls->Add(stream);
     base.Advance();
     return stream.get();
   }
 
   void Resume() final {
+    bool cut_off;
     {
       std::lock_guard lock(mutex_);
       resume_posted_ = false;
+      cut_off = stalled_ && !cancelled_ && !finishing_;
+      cutting_off_ = cut_off;
     }
+    if (cut_off) CutOff();
     Advance();
+  }
+
+  void CheckStall() final {
+    std::lock_guard lock(mutex_);
+    if (cancelled_ || !write_in_flight_) return;
+    if (Clock::now() - write_started_ <= kHopelessStalls * service_.max_stall) return;
+    stalled_ = true;
+    PostLocked();
   }
 
  protected:
@@ -52,6 +66,7 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   RequestStream(const ServiceContext& service, RpcMethod method,
                 grpc::CallbackServerContext* context)
       : service_(service),
+        context_(context),
         deadline_(DeadlineOf(*context)),
         tenant_(TenantOf(*context)),
         call_(std::in_place, service, method, *context) {}
@@ -175,6 +190,14 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
     service_.writes->Post(self_);
   }
 
+  // As ResponseStream's.
+  void CutOff() {
+    context_->TryCancel();
+    Abandon();
+    std::lock_guard lock(mutex_);
+    cutting_off_ = false;
+  }
+
   // Nobody reads the answers any more.
   void Abandon() {
     std::vector<InferenceEngine::RequestHandle> handles;
@@ -217,10 +240,11 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
 
   Action NextAction(grpc::Status& status) {
     std::lock_guard lock(mutex_);
-    if (finishing_ || write_in_flight_) return Action::kNone;
+    if (finishing_ || write_in_flight_ || cutting_off_) return Action::kNone;
     if (!cancelled_ && !ready_.empty()) {
       current_ = TakeLocked();
       write_in_flight_ = true;
+      write_started_ = Clock::now();
       return Action::kWrite;
     }
     // Finishing may leave a read in flight, which then fails, but must not overtake its start.
@@ -234,7 +258,9 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
       }
     }
     finishing_ = true;
-    status = call_->End(cancelled_ ? CancelStatus(deadline_) : outcome_);
+    status = call_->End(stalled_     ? StalledStatus()
+                        : cancelled_ ? CancelStatus(deadline_)
+                                     : outcome_);
     return Action::kFinish;
   }
 
@@ -263,6 +289,7 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   }
 
   const ServiceContext& service_;
+  grpc::CallbackServerContext* const context_;  // gRPC's, until OnDone
   const std::optional<Clock::time_point> deadline_;
   const absl::StatusOr<std::string> tenant_;
   std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
@@ -281,6 +308,9 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   bool reads_done_ = false;
   bool cancelled_ = false;
   bool write_in_flight_ = false;
+  Clock::time_point write_started_;
+  bool stalled_ = false;      // its client does not read
+  bool cutting_off_ = false;  // for that
   bool resume_posted_ = false;
   bool finishing_ = false;
 };

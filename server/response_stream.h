@@ -9,13 +9,14 @@
 
 #include "engine/base/reason.h"
 #include "server/rpc_call.h"
+#include "server/stall_watch.h"
 #include "server/tenant.h"
 
 namespace spade {
 
 // The sending half of a server-streaming call that the engine feeds. Buffer: Add(...), empty(),
 // bytes(), Take() -> Response; what is added while a write is in flight waits there. A client that
-// lets too many bytes wait for too long is cut off.
+// lets too many bytes wait for too long, or anything for much longer, is cut off.
 //
 // Called from three sides at once: the engine's thread (Deliver, Complete), the write executor
 // (Resume) and gRPC's threads (OnWriteDone, OnCancel, OnDone). Lives until both gRPC (self_) and
@@ -32,6 +33,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
                                                    const Request& request) {
     ResponseStream& base = *stream;
     base.self_ = stream;
+    base.service_.stalls->Add(stream);
     absl::Status status = base.call_->admitted();
     if (status.ok()) status = Stream::Submit(stream, request);
     if (!status.ok()) base.Complete(status);
@@ -48,6 +50,13 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     }
     if (cut_off) CutOff();
     Advance();
+  }
+
+  void CheckStall() final {
+    std::lock_guard lock(mutex_);
+    if (cancelled_) return;
+    stalled_ = stalled_ || IsStalledLocked();
+    if (stalled_) PostLocked();
   }
 
  protected:
@@ -108,6 +117,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     std::lock_guard lock(mutex_);
     if (cancelled_) return;
     buffer_.Add(std::forward<Args>(args)...);
+    delivered_ = true;
     stalled_ = stalled_ || IsStalledLocked();
     PostLocked();
   }
@@ -119,7 +129,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
   }
 
  private:
-  enum class Action { kNone, kWrite, kWriteAndFinish, kFinish };
+  enum class Action { kNone, kWrite, kFinish };
 
   void OnWriteDone(bool ok) final {
     {
@@ -137,14 +147,17 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   void OnDone() final {
     Abandon();  // frees the engine if the transport broke without a cancel
+    admission_ = call_->TakeAdmission();
     call_.reset();
     const auto self = std::move(self_);
   }
 
-  // A write that does not end, and too much behind it.
+  // A write that does not end, and too much behind it or no hope.
   bool IsStalledLocked() const {
-    return write_in_flight_ && buffer_.bytes() > service_.max_unread_bytes &&
-           Clock::now() - write_started_ > service_.max_stall;
+    if (!write_in_flight_) return false;
+    const Clock::duration waits = Clock::now() - write_started_;
+    return (buffer_.bytes() > service_.max_unread_bytes && waits > service_.max_stall) ||
+           waits > kHopelessStalls * service_.max_stall;
   }
 
   // Ends the call against its client's will. The context is there until gRPC calls OnDone, which
@@ -157,9 +170,10 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
   }
 
   absl::Status EndOfCancelledLocked() const {
-    if (!stalled_) return CancelStatus(deadline_);
-    return WithReason(absl::CancelledError("the client left its stream unread for too long"),
-                      Reason::kStalledClient);
+    if (stalled_) return StalledStatus();
+    const absl::Status status = CancelStatus(deadline_);
+    if (!absl::IsDeadlineExceeded(status)) return status;
+    return WithReason(status, delivered_ ? Reason::kDeadlineRuns : Reason::kDeadlineWaits);
   }
 
   // Nobody reads any more.
@@ -188,9 +202,6 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
       case Action::kWrite:
         this->StartWrite(&current_);
         break;
-      case Action::kWriteAndFinish:
-        this->StartWriteAndFinish(&current_, grpc::WriteOptions(), std::move(status));
-        break;
       case Action::kFinish:
         this->Finish(std::move(status));
         break;
@@ -201,12 +212,8 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     std::lock_guard lock(mutex_);
     if (finishing_ || write_in_flight_ || cutting_off_) return Action::kNone;
     if (!cancelled_ && !buffer_.empty()) {
+      // The last one too: while it is on its way, a client that does not read can be cut off.
       current_ = buffer_.Take();
-      if (buffer_.empty() && outcome_.has_value()) {
-        finishing_ = true;
-        status = call_->End(*outcome_);
-        return Action::kWriteAndFinish;
-      }
       write_in_flight_ = true;
       write_started_ = Clock::now();
       return Action::kWrite;
@@ -225,11 +232,13 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   std::mutex mutex_;
   std::optional<RpcCall> call_;
+  Admission admission_;  // once the call is over: until the engine has let go as well
   Buffer buffer_;
   Response current_;  // being written; gRPC reads it until OnWriteDone
   InferenceEngine* engine_ = nullptr;
   InferenceEngine::RequestHandle handle_ = 0;
   std::optional<absl::Status> outcome_;  // the engine is done
+  bool delivered_ = false;               // anything
   bool cancelled_ = false;
   bool cancel_wanted_ = false;
   bool write_in_flight_ = false;

@@ -21,6 +21,8 @@
 
 namespace spade {
 
+class StallWatch;
+
 // What every call uses; all outlive the server.
 struct ServiceContext {
   ServingState* state;
@@ -29,6 +31,7 @@ struct ServiceContext {
   RandomSource* random;
   std::shared_ptr<spdlog::logger> logger;
   const Authenticator* auth;
+  StallWatch* stalls;
   // Of one stream: so many bytes, unread for so long, end it.
   size_t max_unread_bytes = 0;
   std::chrono::milliseconds max_stall{0};
@@ -53,6 +56,8 @@ class RpcCall {
   // of many requests is at no limit itself; Admit is for each of them.
   const absl::Status& admitted() const { return admitted_; }
   absl::StatusOr<Admission> Admit() const { return service_.auth->Admit(caller_); }
+  // The call's own place at its tenant's limit, for who works on after the call.
+  Admission TakeAdmission() { return std::move(admission_); }
 
   void set_request_id(std::string id) { request_id_ = std::move(id); }
   // The status to send; remembered for the metrics.

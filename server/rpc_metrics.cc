@@ -64,6 +64,7 @@ constexpr std::pair<absl::StatusCode, Reason> kUsualFailures[] = {
     {absl::StatusCode::kResourceExhausted, Reason::kDisplaced},
     {absl::StatusCode::kResourceExhausted, Reason::kQueueTime},
     {absl::StatusCode::kResourceExhausted, Reason::kMemory},
+    {absl::StatusCode::kResourceExhausted, Reason::kTenantLimit},
     {absl::StatusCode::kDeadlineExceeded, Reason::kDeadlineWaits},
     {absl::StatusCode::kDeadlineExceeded, Reason::kDeadlineRuns},
     {absl::StatusCode::kCancelled, Reason::kCancelled},

@@ -207,7 +207,7 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->group("Server");
   app.add_option("--max-recent-requests", flags.options.engine.max_recent_requests,
                  "Requests whose timelines are kept for it")
-      ->check(CLI::Range(0, 1 << 16))
+      ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group("Server");
 }

@@ -12,11 +12,13 @@ namespace spade {
 class ResumableStream {
  public:
   virtual ~ResumableStream() = default;
-  virtual void Resume() = 0;  // must not block
+  virtual void Resume() = 0;    // must not block
+  virtual void CheckStall() {}  // ends it where its client does not read; must not block
 };
 
 // Serialization and socket writes happen on this thread and on gRPC's, never on the engine's: the
-// engine posts a stream (a lock and a push) and goes on. Thread-safe.
+// engine posts a stream (a lock and a push) and goes on. One thread: streams rely on Resume never
+// running twice at once. Thread-safe.
 class WriteExecutor {
  public:
   WriteExecutor();

@@ -19,8 +19,8 @@ enum class Reason {
   kQueueTokens,    // too many prompt tokens wait
   kDisplaced,      // it waited, and gave its place to a tenant below its share
   kQueueTime,      // it waited longer than it may
-  kDeadlineWaits,  // its deadline passed before it was scheduled
-  kDeadlineRuns,   // its deadline passed while it ran
+  kDeadlineWaits,  // its deadline passed before anything of it was answered
+  kDeadlineRuns,   // its deadline passed in the middle of its answer
   kCancelled,      // by its client
   kStalledClient,  // its client does not read
   kLoading,        // the model is not there yet

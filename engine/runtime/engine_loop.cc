@@ -211,6 +211,7 @@ absl::Status EngineLoop::AddSequences(RequestState* request) {
     SequenceSpec spec = SpecOf(request->context(), /*max_tokens=*/0);
     spec.whole_prompt = true;
     spec.may_leave = request->decision->may_exit() && !request->decision->parks();
+    spec.background = request->is_shadow;
     return AddSequence(request, std::move(spec));
   }
   Generation& generation = *request->generation;

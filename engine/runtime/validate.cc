@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/base/reason.h"
 #include "engine/base/status_macros.h"
 
 namespace spade {
@@ -33,7 +34,9 @@ absl::Status CheckContext(const RequestContext& context, int32_t min_output,
   }
   SPADE_RETURN_IF_ERROR(CheckIds("prompt", context.prompt, limits.vocab_size));
   if (context.deadline && *context.deadline <= Clock::now()) {
-    return absl::DeadlineExceededError("the deadline passed before the request was accepted");
+    return WithReason(
+        absl::DeadlineExceededError("the deadline passed before the request was accepted"),
+        Reason::kDeadlineWaits);
   }
   return absl::OkStatus();
 }

@@ -17,12 +17,14 @@ namespace spade {
 // Of one tenant.
 struct ByPriority {
   bool operator()(const Sequence* a, const Sequence* b) const {
+    if (a->spec.background != b->spec.background) return b->spec.background;
     if (a->spec.priority != b->spec.priority) return a->spec.priority < b->spec.priority;
     return a->arrival < b->arrival;
   }
 };
 
 inline bool Outranks(const Sequence& a, const Sequence& b) {
+  if (a.spec.background != b.spec.background) return b.spec.background;
   if (a.tenant_rank != b.tenant_rank) return a.tenant_rank < b.tenant_rank;
   return ByPriority()(&a, &b);
 }

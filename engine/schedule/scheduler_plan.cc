@@ -99,7 +99,11 @@ Sequence* Scheduler::Impl::NextWaiting() {
       ++plan_.num_looked_at;
     }
     if (line.next == line.waiting.end()) continue;
-    if (first == nullptr || tenants_.Precedes(tenant, first->tenant)) first = *line.next;
+    const bool background = (*line.next)->spec.background;
+    const bool precedes = first == nullptr || (first->spec.background != background
+                                                   ? first->spec.background
+                                                   : tenants_.Precedes(tenant, first->tenant));
+    if (precedes) first = *line.next;
   }
   if (first != nullptr) first->tenant_rank = tenants_.rank(first->tenant);
   return first;
@@ -153,7 +157,9 @@ bool Scheduler::Impl::TryAdmit(Sequence& sequence) {
     sequence.fills_cache = FillsCache(sequence);
     sequence.cached_tokens = std::min(sequence.frontier.complete(), sequence.num_prompt());
     // Not again after a preemption, which is no doing of the tenant.
-    tenants_.Charge(sequence.tenant, sequence.num_prompt() - sequence.cached_tokens);
+    if (!sequence.spec.background) {
+      tenants_.Charge(sequence.tenant, sequence.num_prompt() - sequence.cached_tokens);
+    }
   }
   tenants_.StopWaiting(sequence.tenant);
   sequence.phase = SequencePhase::kRunning;

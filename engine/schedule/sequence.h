@@ -31,6 +31,8 @@ struct SequenceSpec {
   bool whole_prompt = false;
   // Its prompt's rows may leave early: the prefix cache then gets none of its blocks.
   bool may_leave = false;
+  // Work of the server's own: after everybody's, and nobody is charged for it.
+  bool background = false;
 };
 
 enum class SequencePhase { kWaiting, kRunning, kEnded };

@@ -36,10 +36,18 @@ Bio Memory(const std::string& text) {
 // OpenSSL would ask for a passphrase at the terminal.
 int NoPassphrase(char*, int, int, void*) { return 0; }
 
+// Null where the file holds none, or one that cannot be read: gRPC takes all of a file or nothing.
 X509Pointer FirstCertificate(const std::string& pem) {
-  X509Pointer certificate(PEM_read_bio_X509(Memory(pem).get(), nullptr, NoPassphrase, nullptr));
+  const Bio bio = Memory(pem);
+  X509Pointer first(PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr));
+  X509Pointer next;
+  while (first != nullptr) {
+    next.reset(PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr));
+    if (next == nullptr) break;
+  }
+  const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
   ERR_clear_error();
-  return certificate;
+  return at_end ? std::move(first) : nullptr;
 }
 
 int64_t UnixTime(const ASN1_TIME* time) {
@@ -58,7 +66,8 @@ std::vector<std::string> Paths(const TlsOptions& options) {
 absl::StatusOr<int64_t> CheckTlsMaterial(const TlsMaterial& material) {
   const X509Pointer certificate = FirstCertificate(material.certificates);
   if (certificate == nullptr) {
-    return absl::InvalidArgumentError("--tls-cert: no PEM certificate in the file");
+    return absl::InvalidArgumentError(
+        "--tls-cert: no PEM certificate in the file, or one that is broken");
   }
   const Key key(
       PEM_read_bio_PrivateKey(Memory(material.key).get(), nullptr, NoPassphrase, nullptr));
@@ -72,7 +81,8 @@ absl::StatusOr<int64_t> CheckTlsMaterial(const TlsMaterial& material) {
     return absl::InvalidArgumentError("--tls-key is not the key of the certificate in --tls-cert");
   }
   if (!material.client_ca.empty() && FirstCertificate(material.client_ca) == nullptr) {
-    return absl::InvalidArgumentError("--tls-client-ca: no PEM certificate in the file");
+    return absl::InvalidArgumentError(
+        "--tls-client-ca: no PEM certificate in the file, or one that is broken");
   }
   return UnixTime(X509_get0_notAfter(certificate.get()));
 }

@@ -99,6 +99,22 @@ TEST_F(TenantsTest, PriorityCountsWithinATenantOnly) {
   EXPECT_EQ(Get(later).phase, SequencePhase::kWaiting);
 }
 
+TEST_F(TenantsTest, BackgroundWorkComesLastWhoseverItIs) {
+  Make(64, 16, /*max_sequences=*/1);
+  const SequenceId running = AddFor("busy", 4, 2);
+  Turn();
+  SequenceSpec spec = Spec(4, 2, /*first=*/next_ += 100);
+  spec.tenant = "light";
+  spec.background = true;
+  const SequenceId check = Add(std::move(spec));
+  tenants_[check] = "light";
+  const SequenceId asked = AddFor("busy", 4, 2);
+  while (scheduler_->Find(running) != nullptr) Turn();
+  Turn();
+  EXPECT_EQ(Get(asked).phase, SequencePhase::kRunning);
+  EXPECT_EQ(Get(check).phase, SequencePhase::kWaiting);
+}
+
 TEST_F(TenantsTest, AnUrgentStreamOfOneTenantDoesNotHoldUpAnothersPrefill) {
   Make(256, 8, /*max_sequences=*/4);
   AddFor("slow", 64, 1);

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "engine/base/reason.h"
+#include "inference/open_inference.grpc.pb.h"
 #include "spade/v1/error_details.pb.h"
+#include "tests/server/infer_request.h"
 #include "tests/server/server_fixture.h"
 
 namespace spade {
@@ -139,6 +141,39 @@ TEST_F(OverloadTest, AClientThatDoesNotReadIsCutOff) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   const auto second = Context();
   EXPECT_TRUE(Generate(second.get()).ok()) << "others go on";
+}
+
+TEST_F(OverloadTest, AClientThatNeverReadsWhatIsFinishedIsCutOff) {
+  ListenOptions options;
+  options.max_unread_bytes = 1 << 30;
+  options.max_stall = std::chrono::milliseconds(20);
+  Listen(options);
+  Serve({.tokens_per_tick = 500});
+  const auto context = Context();
+  const auto reader = stub().Generate(context.get(), Generation(100'000));
+  EXPECT_TRUE(Eventually([&] { return Failures("Canceled", Reason::kStalledClient) == 1; }));
+  v1::GenerateResponse response;
+  while (reader->Read(&response)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(OverloadTest, AStreamOfManyRequestsThatIsNotReadIsCutOff) {
+  ListenOptions options;
+  options.max_stall = std::chrono::milliseconds(20);
+  Listen(options);
+  Serve({.tokens_per_tick = 500});
+  const auto context = Context();
+  const auto inference = ::inference::GRPCInferenceService::NewStub(channel());
+  const auto stream = inference->ModelStreamInfer(context.get());
+  InferRequestBuilder builder("fake", "story");
+  builder.Text("text_input", {"once"}).Bool("stream", true).Number("max_tokens", "INT32", 100'000);
+  stream->Write(builder.request());
+  EXPECT_TRUE(Eventually([&] { return Failures("Canceled", Reason::kStalledClient) == 1; }));
+  ::inference::ModelStreamInferResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(OverloadTest, ASlowClientThatReadsIsNot) {

@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "server/status_convert.h"
-#include "spade/v1/error_details.pb.h"
+#include "engine/base/reason.h"
 
 namespace spade {
 namespace {
@@ -91,14 +90,10 @@ TEST_F(QuotaTest, UnusedCreditIsBounded) {
 TEST_F(QuotaTest, ARefusalSaysHowLongToWait) {
   quota_->SetLimits({std::nullopt, 0.5});
   ASSERT_TRUE(AdmitAt(0).ok());
-  const grpc::Status status = ToGrpcStatus(AdmitAt(500).status(), milliseconds(7));
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  v1::StatusDetails details;
-  ASSERT_TRUE(details.ParseFromString(status.error_details()));
-  v1::RetryInfo retry;
-  ASSERT_TRUE(retry.ParseFromString(details.details(0).value()));
-  EXPECT_EQ(retry.retry_delay().seconds(), 1);
-  EXPECT_EQ(retry.retry_delay().nanos(), 500'000'000);
+  const absl::Status status = AdmitAt(500).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(status), Reason::kTenantLimit);
+  EXPECT_EQ(RetryAfterOf(status), milliseconds(1500));
 }
 
 }  // namespace
