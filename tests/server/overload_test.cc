@@ -148,9 +148,9 @@ TEST_F(OverloadTest, AClientThatNeverReadsWhatIsFinishedIsCutOff) {
   options.max_unread_bytes = 1 << 30;
   options.max_stall = std::chrono::milliseconds(20);
   Listen(options);
-  Serve({.tokens_per_tick = 500});
+  Serve({.tokens_per_tick = 20'000});
   const auto context = Context();
-  const auto reader = stub().Generate(context.get(), Generation(100'000));
+  const auto reader = stub().Generate(context.get(), Generation(4'000'000));
   EXPECT_TRUE(Eventually([&] { return Failures("Canceled", Reason::kStalledClient) == 1; }));
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
@@ -162,12 +162,12 @@ TEST_F(OverloadTest, AStreamOfManyRequestsThatIsNotReadIsCutOff) {
   ListenOptions options;
   options.max_stall = std::chrono::milliseconds(20);
   Listen(options);
-  Serve({.tokens_per_tick = 500});
+  Serve({.tokens_per_tick = 20'000});
   const auto context = Context();
   const auto inference = ::inference::GRPCInferenceService::NewStub(channel());
   const auto stream = inference->ModelStreamInfer(context.get());
   InferRequestBuilder builder("fake", "story");
-  builder.Text("text_input", {"once"}).Bool("stream", true).Number("max_tokens", "INT32", 100'000);
+  builder.Text("text_input", {"once"}).Bool("stream", true).Number("max_tokens", "INT32", 4'000'000);
   stream->Write(builder.request());
   EXPECT_TRUE(Eventually([&] { return Failures("Canceled", Reason::kStalledClient) == 1; }));
   ::inference::ModelStreamInferResponse response;
