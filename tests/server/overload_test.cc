@@ -167,7 +167,9 @@ TEST_F(OverloadTest, AStreamOfManyRequestsThatIsNotReadIsCutOff) {
   const auto inference = ::inference::GRPCInferenceService::NewStub(channel());
   const auto stream = inference->ModelStreamInfer(context.get());
   InferRequestBuilder builder("fake", "story");
-  builder.Text("text_input", {"once"}).Bool("stream", true).Number("max_tokens", "INT32", 4'000'000);
+  builder.Text("text_input", {"once"})
+      .Bool("stream", true)
+      .Number("max_tokens", "INT32", 4'000'000);
   stream->Write(builder.request());
   EXPECT_TRUE(Eventually([&] { return Failures("Canceled", Reason::kStalledClient) == 1; }));
   ::inference::ModelStreamInferResponse response;
