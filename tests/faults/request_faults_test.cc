@@ -50,7 +50,7 @@ TEST(RequestFaultsTest, MemoryThatRunsOutRefusesTheRequestAndLeavesNoTrace) {
 
 TEST(RequestFaultsTest, AStepThatHangsIsSeenAndNothingIsLostWhenItGoesOn) {
   const TestEngine engine = MakeEngine(SmallOptions());
-  EXPECT_EQ(engine->Stats().seconds_since_step, 0) << "idle is no hang";
+  EXPECT_LT(engine->Stats().seconds_since_step, 0.05) << "idle is no hang";
   std::shared_ptr<Collector> running = std::make_shared<Collector>();
   std::shared_ptr<Collector> waiting = std::make_shared<Collector>();
   {
@@ -68,7 +68,7 @@ TEST(RequestFaultsTest, AStepThatHangsIsSeenAndNothingIsLostWhenItGoesOn) {
   EXPECT_TRUE(waiting->Wait().ok());
   EXPECT_EQ(running->sequences()[0].tokens.size(), 10u);
   EXPECT_EQ(engine->Drain(milliseconds(10'000)), 0);
-  EXPECT_EQ(engine->Stats().seconds_since_step, 0);
+  EXPECT_LT(engine->Stats().seconds_since_step, 0.05);
 }
 
 TEST(RequestFaultsTest, ACancelDuringAHangTakesEffectAfterIt) {
