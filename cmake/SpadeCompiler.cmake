@@ -55,24 +55,36 @@ endfunction()
 add_custom_target(threads_tests)
 add_custom_target(memory_tests)
 
-# spade_test(NAME SRCS ... DEPS ... LABELS ...): one gtest binary, registered with ctest as one
-# test. Labels: `slow` (not in the sanitizer runs); `memory` (in CI's ASan run: what reads memory by
+# spade_test(NAME SRCS ... DEPS ... LABELS ... [SHARDS N]): one gtest binary, registered with ctest
+# as one test, or as N that run side by side. Labels: `slow` (not in the sanitizer runs); `memory` (in CI's ASan run: what reads memory by
 # hand, or what others sent); `threads` (in the TSan run, which is without the server: Debian's gRPC
 # is not instrumented, so TSan cannot see how it synchronises).
 function(spade_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT;SHARDS" "SRCS;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SRCS})
   target_link_libraries(${name} PRIVATE spade_options ${arg_DEPS} GTest::gtest GTest::gmock
                         GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE SPADE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
   if(SPADE_SANITIZE)
     math(EXPR arg_TIMEOUT "4 * ${arg_TIMEOUT}")
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  if(NOT arg_SHARDS)
+    set(arg_SHARDS 1)
+  endif()
+  foreach(shard RANGE 1 ${arg_SHARDS})
+    set(test ${name})
+    if(arg_SHARDS GREATER 1)
+      set(test ${name}_${shard})
+    endif()
+    math(EXPR index "${shard} - 1")
+    add_test(NAME ${test} COMMAND ${name})
+    set_tests_properties(${test} PROPERTIES
+      TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${index}")
+  endforeach()
   foreach(label threads memory)
     if(label IN_LIST arg_LABELS)
       add_dependencies(${label}_tests ${name})
