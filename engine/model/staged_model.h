@@ -47,6 +47,7 @@ class StagedModel {
   int32_t num_stages() const { return static_cast<int32_t>(stages_.size()); }
   StageRange stage(int32_t index) const { return stages_[static_cast<size_t>(index)]; }
   int64_t weight_bytes() const { return weights_.bytes; }
+  int64_t max_output_rows() const;  // of one Logits call
 
   // Embeds the batch's ids and computes the rotary angles of its positions.
   void Begin(const RowBatch& batch);
@@ -78,7 +79,6 @@ class StagedModel {
  private:
   StagedModel() = default;
 
-  int64_t max_output_rows() const;
   template <typename ToRow>
   void CopyFrom(Tensor from, std::span<const int32_t> sources, const ToRow& to_row);
   // The listed current rows after the final norm: (rows.size(), hidden).

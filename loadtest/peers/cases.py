@@ -7,6 +7,7 @@ decide N:    N prompts of 256 tokens at once, the logits of each one's last toke
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -47,8 +48,12 @@ def cases(decisions: list[int]) -> list[Case]:
     ]
 
 
+_calls = itertools.count()
+
+
 def prompts(case: Case, vocab_size: int) -> list[list[int]]:
-    rng = random.Random(case.name)
+    """Other ones at every call: an engine with a prefix cache is not to find the last ones in it."""
+    rng = random.Random(f"{case.name} {next(_calls)}")
     return [[rng.randrange(2, vocab_size) for _ in range(case.prompt)] for _ in range(case.sequences)]
 
 

@@ -106,7 +106,7 @@ simulate::MeasuredCosts MeasureStages(const EngineOptions& options, EngineParts&
   }
   costs.stages.resize(num_stages);
   Probe probe(parts, repeats);
-  const int32_t most_logits = std::min(options.max_rows, 512);
+  const auto most_logits = static_cast<int32_t>(parts.model->max_output_rows());
   for (int32_t rows = 1; rows <= options.max_rows; rows *= 2) {
     const std::vector<double> all = probe.Measure({rows, 0, 1, std::min(rows, most_logits)});
     for (size_t stage = 0; stage < num_stages; ++stage) {
