@@ -28,8 +28,7 @@ absl::Status DecideReactor::Submit(const std::shared_ptr<DecideReactor>& stream,
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, stream->service().state->Accept());
   SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request));
   converted.context.deadline = stream->deadline();
-  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, stream->tenant());
-  stream->caller().ScopeCache(converted.context);
+  SPADE_RETURN_IF_ERROR(stream->Own(converted.context));
   stream->SetRequestId(converted.context.id);
   DecisionConverter converter(
       request, request.request_id().empty() ? converted.context.id : request.request_id(),

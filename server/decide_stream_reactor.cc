@@ -55,8 +55,7 @@ absl::Status DecideStreamReactor::Submit(const v1::DecideRequest& request, Key k
   if (id.empty()) return FieldError("request_id", "answers are matched by it; must not be empty");
   SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request));
   converted.context.deadline = deadline();
-  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, tenant());
-  caller().ScopeCache(converted.context);
+  SPADE_RETURN_IF_ERROR(Own(converted.context));
   SPADE_RETURN_IF_ERROR(Register(id));
   DecisionConverter converter(request, id, model->engine->info().config.num_layers);
   const auto handle = model->engine->Decide(

@@ -28,8 +28,7 @@ absl::Status GenerateReactor::Submit(const std::shared_ptr<GenerateReactor>& str
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, stream->service().state->Accept());
   SPADE_ASSIGN_OR_RETURN(GenerateRequest converted, model->converter.Convert(request));
   converted.context.deadline = stream->deadline();
-  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, stream->tenant());
-  stream->caller().ScopeCache(converted.context);
+  SPADE_RETURN_IF_ERROR(stream->Own(converted.context));
   stream->SetRequestId(converted.context.id);
   SPADE_ASSIGN_OR_RETURN(
       const InferenceEngine::RequestHandle handle,

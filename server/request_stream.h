@@ -12,7 +12,6 @@
 
 #include "server/rpc_call.h"
 #include "server/stall_watch.h"
-#include "server/tenant.h"
 
 namespace spade {
 
@@ -68,7 +67,6 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
       : service_(service),
         context_(context),
         deadline_(DeadlineOf(*context)),
-        tenant_(TenantOf(*context)),
         call_(std::in_place, service, method, *context) {}
 
   const ServiceContext& service() const { return service_; }
@@ -79,8 +77,7 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   }
 
   // While a request is handled.
-  const Caller& caller() const { return call_->caller(); }
-  absl::StatusOr<std::string> tenant() const { return call_->TenantOr(tenant_); }
+  absl::Status Own(RequestContext& context) const { return call_->Own(context); }
 
   // Takes on the request that was just read: opens a lane for it, whatever becomes of it. One at a
   // time.
@@ -291,7 +288,6 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   const ServiceContext& service_;
   grpc::CallbackServerContext* const context_;  // gRPC's, until OnDone
   const std::optional<Clock::time_point> deadline_;
-  const absl::StatusOr<std::string> tenant_;
   std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
   Request request_;                        // being read
   Response current_;                       // being written

@@ -10,7 +10,6 @@
 #include "engine/base/reason.h"
 #include "server/rpc_call.h"
 #include "server/stall_watch.h"
-#include "server/tenant.h"
 
 namespace spade {
 
@@ -65,7 +64,6 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
       : service_(service),
         context_(context),
         deadline_(DeadlineOf(*context)),
-        tenant_(TenantOf(*context)),
         call_(std::in_place, service, method, *context),
         buffer_(std::move(buffer)) {}
 
@@ -74,7 +72,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   // While the request is submitted.
   const Caller& caller() const { return call_->caller(); }
-  absl::StatusOr<std::string> tenant() const { return call_->TenantOr(tenant_); }
+  absl::Status Own(RequestContext& context) const { return call_->Own(context); }
 
   void SetRequestId(const std::string& id) {
     context_->AddInitialMetadata("x-request-id", id);
@@ -227,7 +225,6 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
   const ServiceContext& service_;
   grpc::CallbackServerContext* const context_;  // gRPC's, until OnDone
   const std::optional<Clock::time_point> deadline_;
-  const absl::StatusOr<std::string> tenant_;
   std::shared_ptr<ResumableStream> self_;  // gRPC's hold; let go in OnDone
 
   std::mutex mutex_;

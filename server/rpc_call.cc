@@ -34,7 +34,7 @@ bool IsOneRequest(RpcMethod method) {
 
 RpcCall::RpcCall(const ServiceContext& service, RpcMethod method,
                  const grpc::CallbackServerContext& context)
-    : service_(service), method_(method) {
+    : service_(service), method_(method), claimed_tenant_(TenantOf(context)) {
   service_.state->CallStarted();
   service_.metrics->Started(method_);
   auto caller = service_.auth->Identify(context.client_metadata());
@@ -56,6 +56,13 @@ RpcCall::~RpcCall() {
                        request_id_, status_.raw_code(), seconds, std::string(status_.message()));
   if (!status_.ok()) service_.metrics->Failed(status_);
   service_.state->CallEnded();
+}
+
+absl::Status RpcCall::Own(RequestContext& context) const {
+  if (!caller_.authenticated() && !claimed_tenant_.ok()) return claimed_tenant_.status();
+  context.tenant = caller_.authenticated() ? caller_.tenant : *claimed_tenant_;
+  caller_.ScopeCache(context);
+  return absl::OkStatus();
 }
 
 grpc::Status RpcCall::End(const absl::Status& status) {

@@ -17,6 +17,7 @@
 #include "server/random_source.h"
 #include "server/rpc_metrics.h"
 #include "server/serving_state.h"
+#include "server/tenant.h"
 #include "server/write_executor.h"
 
 namespace spade {
@@ -48,10 +49,10 @@ class RpcCall {
   RpcCall& operator=(const RpcCall&) = delete;
 
   const Caller& caller() const { return caller_; }
-  // Its token's name, else what it claims.
-  absl::StatusOr<std::string> TenantOr(absl::StatusOr<std::string> claimed) const {
-    return caller_.authenticated() ? caller_.tenant : std::move(claimed);
-  }
+  // Makes a request the caller's own: in its tenant's share of the server, and of the prefix cache.
+  // The tenant is its token's, else what it claims. INVALID_ARGUMENT: the claim is no tenant's
+  // name.
+  absl::Status Own(RequestContext& context) const;
   // Whether it may go on: UNAUTHENTICATED, or RESOURCE_EXHAUSTED at a limit of its tenant. A call
   // of many requests is at no limit itself; Admit is for each of them.
   const absl::Status& admitted() const { return admitted_; }
@@ -67,6 +68,7 @@ class RpcCall {
   const ServiceContext& service_;
   const RpcMethod method_;
   const Clock::time_point start_ = Clock::now();
+  const absl::StatusOr<std::string> claimed_tenant_;
   Caller caller_;
   Admission admission_;
   absl::Status admitted_;

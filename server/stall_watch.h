@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/auth/watched_files.h"
+#include "server/repeater.h"
 #include "server/write_executor.h"
 
 namespace spade {

@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -53,7 +52,6 @@ void ShadowChecks::Enqueue(const DecisionState& state, const Decision& answer) {
                 answer.label,    answer.layer_rows_saved, answer.layer_rows_full};
   check.request.mode = ExitMode::kExact;
   check.request.context.id = absl::StrCat("shadow-", check.request.context.id);
-  check.request.context.priority = std::numeric_limits<int32_t>::max();
   check.request.context.deadline.reset();
   waiting_.push_back(std::move(check));
 }

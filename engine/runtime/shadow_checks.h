@@ -13,8 +13,8 @@
 namespace spade {
 
 // Completes a sample of FAST answers to full depth and tells exits and metrics what it finds.
-// A token's row is completed in its own step. A decision runs again by itself, at the lowest
-// priority and one at a time, with a SPADE pass from every exit beside it: so it also says what
+// A token's row is completed in its own step. A decision runs again by itself, in the
+// background and one at a time, with a SPADE pass from every exit beside it: so it also says what
 // each exit would have answered. Owned by the loop.
 class ShadowChecks {
  public:

@@ -1,13 +1,9 @@
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
 #include <cstddef>
-#include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -37,21 +33,6 @@ class WatchedFiles {
   const size_t max_bytes_;
   std::string taken_;  // a hash; what was read is not kept, for it may be secret
   std::string seen_;
-};
-
-// Calls a function again and again on a thread of its own.
-class Repeater {
- public:
-  Repeater(std::chrono::milliseconds interval, std::function<void()> function);
-  ~Repeater();  // waits for the running call
-  Repeater(const Repeater&) = delete;
-  Repeater& operator=(const Repeater&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
-  std::thread thread_;  // last: it uses all of the above
 };
 
 }  // namespace spade

@@ -29,7 +29,6 @@ InferReactor::InferReactor(const ServiceContext& service, grpc::CallbackServerCo
                            ::inference::ModelInferResponse* response)
     : service_(service),
       deadline_(DeadlineOf(*context)),
-      tenant_(TenantOf(*context)),
       response_(response),
       call_(std::in_place, service, RpcMethod::kModelInfer, *context),
       responses_(request) {}
@@ -50,8 +49,7 @@ absl::Status InferReactor::Submit(const ::inference::ModelInferRequest& request)
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Accept());
   SPADE_ASSIGN_OR_RETURN(InferTask task,
                          PrepareInference(*model, request, /*streaming=*/false, deadline_));
-  SPADE_ASSIGN_OR_RETURN(task.context().tenant, call_->TenantOr(tenant_));
-  call_->caller().ScopeCache(task.context());
+  SPADE_RETURN_IF_ERROR(call_->Own(task.context()));
   call_->set_request_id(task.context().id);
   responses_.SetOutput(std::move(task.output));
   SPADE_ASSIGN_OR_RETURN(

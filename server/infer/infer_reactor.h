@@ -39,7 +39,6 @@ class InferReactor final : public grpc::ServerUnaryReactor, public ResumableStre
 
   const ServiceContext& service_;
   const std::optional<Clock::time_point> deadline_;
-  const absl::StatusOr<std::string> tenant_;
   ::inference::ModelInferResponse* const response_;
   std::shared_ptr<InferReactor> self_;  // gRPC's hold; let go in OnDone
 

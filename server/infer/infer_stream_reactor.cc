@@ -61,8 +61,7 @@ absl::Status InferStreamReactor::Submit(const ::inference::ModelInferRequest& re
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service().state->Accept());
   SPADE_ASSIGN_OR_RETURN(InferTask task,
                          PrepareInference(*model, request, /*streaming=*/true, deadline()));
-  SPADE_ASSIGN_OR_RETURN(task.context().tenant, tenant());
-  caller().ScopeCache(task.context());
+  SPADE_RETURN_IF_ERROR(Own(task.context()));
   Update(key, [&](InferLane& lane) { lane.responses().SetOutput(std::move(task.output)); });
   SPADE_ASSIGN_OR_RETURN(const InferenceEngine::RequestHandle handle,
                          SubmitInference(model->engine, std::move(task.request),

@@ -33,8 +33,7 @@ absl::Status VllmGenerateReactor::Submit(const std::shared_ptr<VllmGenerateReact
   SPADE_ASSIGN_OR_RETURN(GenerateRequest converted,
                          ConvertVllmRequest(request, model->converter, info.max_context));
   converted.context.deadline = stream->deadline();
-  SPADE_ASSIGN_OR_RETURN(converted.context.tenant, stream->tenant());
-  stream->caller().ScopeCache(converted.context);
+  SPADE_RETURN_IF_ERROR(stream->Own(converted.context));
   stream->SetRequestId(converted.context.id);
   stream->ConfigureBuffer([&](VllmGenerateBuffer& buffer) {
     buffer.SetRequest(converted,

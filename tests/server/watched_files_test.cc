@@ -5,6 +5,7 @@
 #include <atomic>
 #include <filesystem>
 
+#include "server/repeater.h"
 #include "tests/server/server_fixture.h"
 #include "tests/testing/temp_dir.h"
 
