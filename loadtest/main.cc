@@ -13,6 +13,7 @@
 #include "loadtest/report_text.h"
 #include "loadtest/server_probe.h"
 #include "loadtest/session.h"
+#include "loadtest/write_file.h"
 
 namespace spade::loadtest {
 namespace {

@@ -117,12 +117,4 @@ absl::StatusOr<json> ReadReport(const std::string& path) {
   return report;
 }
 
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("cannot write ", path));
-}
-
 }  // namespace spade::loadtest

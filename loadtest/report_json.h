@@ -29,6 +29,4 @@ nlohmann::json MakeReport(const ReportHeader& header, const std::vector<RunResul
 // INVALID_ARGUMENT if the file is no report.
 absl::StatusOr<nlohmann::json> ReadReport(const std::string& path);
 
-absl::Status WriteFile(const std::string& path, const std::string& text);
-
 }  // namespace spade::loadtest

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "tests/bench/median.h"
+
 namespace spade::bench {
 namespace {
 
@@ -17,11 +19,6 @@ struct Shape {
 
   int32_t rows() const { return sequences * count; }
 };
-
-double Median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 class Probe {
  public:

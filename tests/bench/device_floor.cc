@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/base/status_macros.h"
+#include "tests/bench/noise.h"
 
 namespace spade::bench {
 namespace {
@@ -25,13 +26,9 @@ absl::StatusOr<DeviceFloor> DeviceFloor::Create(Backend* backend) {
   const Tensor rows = {nullptr, kCopiedRows, kCols, DType::kF32};
   SPADE_ASSIGN_OR_RETURN(floor.from_, backend->Allocate(rows.bytes()));
   SPADE_ASSIGN_OR_RETURN(floor.to_, backend->Allocate(rows.bytes()));
-  // Bits that change, as weights' do: zeros cost a GPU less power, which makes it faster.
   std::vector<uint16_t> values(static_cast<size_t>(kCols * kCols));
-  uint32_t random = 1;
-  for (uint16_t& value : values) {
-    random = random * 1664525 + 1013904223;
-    value = FloatToBF16((static_cast<float>(random >> 8) * 0x1p-23f - 1) * 0.02f);
-  }
+  Noise noise;
+  for (uint16_t& value : values) value = FloatToBF16(noise.Next() * 0.02f);
   const HostMatrix part = {values.data(), kCols, kCols, DType::kBF16};
   SPADE_ASSIGN_OR_RETURN(floor.weight_, backend->Pack(std::span(&part, 1), DType::kBF16));
   std::vector<int32_t> ids(kCols);

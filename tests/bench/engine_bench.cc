@@ -20,6 +20,7 @@
 #include "engine/model/staged_model.h"
 #include "tests/bench/device_floor.h"
 #include "tests/bench/machine_floor.h"
+#include "tests/bench/median.h"
 #include "tests/bench/random_model.h"
 
 namespace spade::bench {
@@ -101,11 +102,6 @@ double TimeRows(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
     seconds += TimeClimb(bench, std::min(at_once, sequences - done), first, count);
   }
   return seconds;
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 // `count` rows from `first` on of each of `sequences` sequences.

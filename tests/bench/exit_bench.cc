@@ -18,6 +18,7 @@
 #include "engine/exit/binomial.h"
 #include "engine/runtime/engine.h"
 #include "tests/bench/exit_run.h"
+#include "tests/bench/median.h"
 #include "tools/trace/prompt_file.h"
 
 namespace spade::bench {
@@ -41,12 +42,6 @@ struct Outcome {
   int64_t fast_answers = 0;  // labels, or tokens up to the first that differs
   int64_t fast_differs = 0;
 };
-
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 // Of the blocks' ratios: what slows the machine for a while slows both.
 double Speedup(const std::vector<double>& exact, const std::vector<double>& mode) {

@@ -81,4 +81,22 @@ absl::StatusOr<std::unique_ptr<EngineParts>> LoadForcedParts(const EngineOptions
   return parts;
 }
 
+GenerateRequest ForcedGeneration(std::vector<TokenId> prompt, int32_t tokens, ExitMode mode) {
+  GenerateRequest request;
+  request.context.prompt = std::move(prompt);
+  request.max_tokens = tokens;
+  request.ignore_eos = true;
+  request.detokenize = false;
+  request.sampling.temperature = 0;
+  request.mode = mode;
+  request.max_mismatch = mode == ExitMode::kFast ? kForcedMismatch : 0;
+  return request;
+}
+
+std::string ExitMixOf(const std::string& shape) {
+  if (shape == "1.1b") return "10:0.15,14:0.2,18:0.25";
+  if (shape == "135m") return "14:0.15,19:0.2,24:0.25";
+  return "6:0.15,8:0.2,10:0.25";
+}
+
 }  // namespace spade::bench

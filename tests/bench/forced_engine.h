@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/runtime/engine_parts.h"
@@ -21,5 +22,12 @@ inline constexpr double kForcedMismatch = 0.01;
 absl::StatusOr<std::unique_ptr<EngineParts>> LoadForcedParts(const EngineOptions& options,
                                                              std::vector<int32_t> exit_layers,
                                                              ForcedDepth depth);
+
+// A greedy generation of `tokens` tokens on such parts, without text.
+GenerateRequest ForcedGeneration(std::vector<TokenId> prompt, int32_t tokens, ExitMode mode);
+
+// "LAYER:SHARE,..." for a shape of RandomModel: a mix like that of the certified thresholds in the
+// literature, where most rows go on past the middle.
+std::string ExitMixOf(const std::string& shape);
 
 }  // namespace spade::bench

@@ -14,29 +14,22 @@
 #include "engine/base/status_macros.h"
 #include "tests/bench/exit_run.h"
 #include "tests/bench/forced_engine.h"
-#include "tests/bench/random_model.h"
+#include "tests/bench/median.h"
+#include "tests/bench/random_engine.h"
 #include "tools/simulate/exit_depths.h"
 
 namespace spade::bench {
 namespace {
 
 struct Options {
-  std::string shape = "1.1b";
-  std::string cache = "/tmp/spade-bench";
-  std::string compute = "auto";
+  RandomEngine engine = {.shape = "1.1b"};
   std::string exits;
-  int32_t threads = 2;
   int32_t in_flight = 32;
   int32_t requests = 64;
   int32_t prompt = 128;
   int32_t tokens = 32;
   int32_t repeats = 5;
 };
-
-double Median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 class Bench {
  public:
@@ -86,15 +79,7 @@ double Bench::Run(Kind kind, ExitMode mode, std::vector<Reply>* replies) {
     return run.Decide(options_.requests, decide, replies);
   }
   const auto generate = [&](int32_t i) {
-    GenerateRequest request;
-    request.context.prompt = Prompt(i);
-    request.max_tokens = options_.tokens;
-    request.ignore_eos = true;
-    request.detokenize = false;
-    request.sampling.temperature = 0;
-    request.mode = mode;
-    request.max_mismatch = mode == ExitMode::kFast ? kForcedMismatch : 0;
-    return request;
+    return ForcedGeneration(Prompt(i), options_.tokens, mode);
   };
   return run.Generate(options_.requests, generate, replies);
 }
@@ -126,22 +111,11 @@ void Bench::Report(const char* name, Kind kind) {
   std::fflush(stdout);
 }
 
-// A mix like that of the certified thresholds in the literature: most rows go on past the middle.
-std::string DefaultExits(const std::string& shape) {
-  if (shape == "1.1b") return "10:0.15,14:0.2,18:0.25";
-  if (shape == "135m") return "14:0.15,19:0.2,24:0.25";
-  return "6:0.15,8:0.2,10:0.25";
-}
-
 absl::Status RunAll(Options options) {
-  EngineOptions engine_options;
-  engine_options.model_directory = RandomModel(options.cache, options.shape);
-  engine_options.backend.num_threads = options.threads;
-  engine_options.compute = options.compute;
-  engine_options.kv_memory_bytes = int64_t{1} << 30;
+  EngineOptions engine_options = MakeEngineOptions(options.engine);
   engine_options.prefix_cache = false;
   engine_options.shadow_share = 0;
-  if (options.exits.empty()) options.exits = DefaultExits(options.shape);
+  if (options.exits.empty()) options.exits = ExitMixOf(options.engine.shape);
   SPADE_ASSIGN_OR_RETURN(const simulate::ExitDepths depths,
                          simulate::ExitDepths::Parse(options.exits, /*seed=*/1));
   const std::vector<int32_t> exits = depths.ExitLayers(/*num_layers=*/1 << 20);
@@ -154,7 +128,7 @@ absl::Status RunAll(Options options) {
   const std::unique_ptr<Engine> engine =
       Engine::Create(engine_options, std::move(parts), &registry);
   std::printf("%s, %s, exits %s, %d requests of %d tokens, %d in flight, medians of %d\n",
-              options.shape.c_str(), engine->info().device.c_str(), options.exits.c_str(),
+              options.engine.shape.c_str(), engine->info().device.c_str(), options.exits.c_str(),
               options.requests, options.prompt, options.in_flight, options.repeats);
   std::printf("%-10s %10s %10s %9s %11s %11s %14s\n", "", "EXACT, s", "FAST, s", "gain", "not run",
               "predicts", "of predicted");
@@ -170,15 +144,8 @@ absl::Status RunAll(Options options) {
 int main(int argc, char** argv) {
   spade::bench::Options options;
   CLI::App app("Throughput gained by forced exits against what the layers not run predict");
-  app.add_option("--shape", options.shape, "1.1b, 135m or 20m")
-      ->check(CLI::IsMember({"1.1b", "135m", "20m"}))
-      ->capture_default_str();
-  app.add_option("--cache", options.cache, "folder for the random checkpoints")
-      ->capture_default_str();
-  app.add_option("--compute", options.compute, "type of products: auto, f32, bf16")
-      ->capture_default_str();
+  AddFlags(app, options.engine);
   app.add_option("--exits", options.exits, "LAYER:SHARE,...; default: a mix for the shape");
-  app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--in-flight", options.in_flight)->check(CLI::Range(1, 64))->capture_default_str();
   app.add_option("--requests", options.requests)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--prompt", options.prompt, "tokens")

@@ -9,6 +9,7 @@
 #include "kernels/backend.h"
 #include "tests/bench/device_floor.h"
 #include "tests/bench/machine_floor.h"
+#include "tests/bench/noise.h"
 
 namespace spade::bench {
 namespace {
@@ -48,12 +49,8 @@ struct Rows {
   Rows(int64_t rows, int64_t cols) : buffer(*SharedBackend().Allocate(rows * cols * 4)) {
     view = {buffer.data(), rows, cols, DType::kF32};
     std::vector<float> values(rows * cols);
-    // Bits that change, as activations' do: constants cost a GPU less power, which makes it faster.
-    uint32_t random = 1;
-    for (float& value : values) {
-      random = random * 1664525 + 1013904223;
-      value = static_cast<float>(random >> 8) * 0x1p-23f - 1;
-    }
+    Noise noise;
+    for (float& value : values) value = noise.Next();
     SharedBackend().CopyFromHost(view.data, values.data(), view.bytes());
   }
   const float* data(int64_t row) const {

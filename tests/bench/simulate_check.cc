@@ -8,16 +8,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "loadtest/write_file.h"
 #include "tests/bench/cost_probe.h"
 #include "tests/bench/forced_engine.h"
-#include "tests/bench/random_model.h"
+#include "tests/bench/random_engine.h"
 #include "tests/bench/trace_run.h"
 #include "tools/simulate/simulation.h"
 
@@ -32,16 +32,13 @@ using simulate::RunRecord;
 using simulate::StepCosts;
 
 struct Options {
-  std::string shape = "135m";
-  std::string cache = "/tmp/spade-bench";
-  std::string compute = "auto";
+  RandomEngine engine = {.shape = "135m"};
   std::string exits;
   std::string costs;  // file to write
   bool only_measure = false;
   simulate::WorkloadOptions workload;
   double load = 0.7;
   double tolerance = 0.1;
-  int32_t threads = 2;
   int32_t repeats = 9;
 };
 
@@ -52,11 +49,8 @@ double Difference(double measured, double simulated) {
 // The whole engine and what it was measured to take.
 class Check {
  public:
-  explicit Check(const Options& options) : options_(options) {
-    engine_options_.model_directory = RandomModel(options.cache, options.shape);
-    engine_options_.backend.num_threads = options.threads;
-    engine_options_.compute = options.compute;
-    engine_options_.kv_memory_bytes = int64_t{1} << 30;
+  explicit Check(const Options& options)
+      : options_(options), engine_options_(MakeEngineOptions(options.engine)) {
     engine_options_.prefix_cache = false;
     engine_options_.shadow_share = 0;
     shape_.max_rows = engine_options_.max_rows;
@@ -101,7 +95,7 @@ absl::Status Check::Load() {
   shape_.kv_blocks = parts->kv->num_blocks();
   std::fprintf(stderr, "measuring stages ...\n");
   costs_ = MeasureStages(engine_options_, *parts, options_.repeats);
-  costs_.model = options_.shape;
+  costs_.model = options_.engine.shape;
   engine_ = Engine::Create(engine_options_, std::move(parts), &registry_);
   return MeasureOverhead();
 }
@@ -153,7 +147,7 @@ absl::StatusOr<bool> Check::Compare() {
   const double rate = static_cast<double>(requests.size()) / requests.back().arrival;
   const double wanted = options_.load * Capacity(requests);
   for (Request& request : requests) request.arrival *= rate / wanted;
-  std::printf("%s, %s; %zu requests, %.2f a second\n\n", options_.shape.c_str(),
+  std::printf("%s, %s; %zu requests, %.2f a second\n\n", options_.engine.shape.c_str(),
               costs_.device.c_str(), requests.size(), wanted);
   std::printf("%-8s %-14s %12s %12s %12s\n", "policy", "", "engine", "simulated", "difference");
   SPADE_ASSIGN_OR_RETURN(const bool full, ComparePolicy("full", ExitMode::kExact, requests));
@@ -194,19 +188,12 @@ absl::StatusOr<bool> Check::ComparePolicy(const std::string& policy, ExitMode mo
 }
 
 absl::StatusOr<bool> RunAll(Options options) {
-  if (options.exits.empty()) {
-    options.exits = options.shape == "1.1b"   ? "10:0.15,14:0.2,18:0.25"
-                    : options.shape == "135m" ? "14:0.15,19:0.2,24:0.25"
-                                              : "6:0.15,8:0.2,10:0.25";
-  }
+  if (options.exits.empty()) options.exits = ExitMixOf(options.engine.shape);
   options.workload.max_context = 511;
   Check check(options);
   SPADE_RETURN_IF_ERROR(check.Load());
   if (!options.costs.empty()) {
-    std::ofstream file(options.costs);
-    file << ToJson(check.costs()).dump(1) << "\n";
-    file.close();
-    if (!file) return absl::UnavailableError(absl::StrCat("cannot write ", options.costs));
+    SPADE_RETURN_IF_ERROR(loadtest::WriteFile(options.costs, ToJson(check.costs()).dump(1) + "\n"));
   }
   if (options.only_measure) return true;
   return check.Compare();
@@ -219,13 +206,7 @@ int main(int argc, char** argv) {
   spade::bench::Options options;
   options.workload.requests = 120;
   CLI::App app("The simulator beside the engine; exit status 1 where they differ too much");
-  app.add_option("--shape", options.shape, "1.1b, 135m or 20m")
-      ->check(CLI::IsMember({"1.1b", "135m", "20m"}))
-      ->capture_default_str();
-  app.add_option("--cache", options.cache, "folder for the random checkpoints")
-      ->capture_default_str();
-  app.add_option("--compute", options.compute, "type of products: auto, f32, bf16")
-      ->capture_default_str();
+  AddFlags(app, options.engine);
   app.add_option("--exits", options.exits, "LAYER:SHARE,...; default: a mix for the shape");
   app.add_option("--costs", options.costs, "file for the measured costs, for spade-simulate");
   app.add_flag("--only-measure", options.only_measure, "the costs; no trace");
@@ -238,7 +219,6 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--tolerance", options.tolerance, "0.1: 10 %")->capture_default_str();
-  app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--repeats", options.repeats, "of each measured cost")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -16,7 +16,8 @@
 
 #include "engine/base/status_macros.h"
 #include "engine/runtime/engine_parts.h"
-#include "tests/bench/random_model.h"
+#include "tests/bench/median.h"
+#include "tests/bench/random_engine.h"
 #include "tests/bench/timed_backend.h"
 
 namespace spade::bench {
@@ -26,11 +27,8 @@ constexpr int32_t kPrompt = 32;
 constexpr int32_t kWarmUp = 16;  // steps
 
 struct Options {
-  std::string shape = "135m";
-  std::string cache = "/tmp/spade-bench";
-  std::string compute = "auto";
+  RandomEngine engine = {.shape = "135m"};
   std::vector<int32_t> batches = {1, 8, 32};
-  int32_t threads = 2;
   int32_t steps = 200;
 };
 
@@ -58,11 +56,6 @@ class MarkingSink final : public GenerateSink {
   std::vector<Mark> marks_;
   std::promise<absl::Status> done_;
 };
-
-double Median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
 
 absl::Status Report(const Options& options, Engine& engine, const TimedBackend& backend,
                     int32_t batch) {
@@ -98,11 +91,7 @@ absl::Status Report(const Options& options, Engine& engine, const TimedBackend& 
 }
 
 absl::Status RunAll(const Options& options) {
-  EngineOptions engine_options;
-  engine_options.model_directory = RandomModel(options.cache, options.shape);
-  engine_options.backend.num_threads = options.threads;
-  engine_options.compute = options.compute;
-  engine_options.kv_memory_bytes = int64_t{1} << 30;
+  EngineOptions engine_options = MakeEngineOptions(options.engine);
   PartsOverrides overrides;
   const TimedBackend* backend = nullptr;
   overrides.make_backend =
@@ -117,7 +106,7 @@ absl::Status RunAll(const Options& options) {
   prometheus::Registry registry;
   const std::unique_ptr<Engine> engine =
       Engine::Create(engine_options, std::move(parts), &registry);
-  std::printf("%s, %s, %d steps each\n%5s  %10s  %15s  %14s\n", options.shape.c_str(),
+  std::printf("%s, %s, %d steps each\n%5s  %10s  %15s  %14s\n", options.engine.shape.c_str(),
               engine->info().device.c_str(), options.steps, "batch", "step, ms", "outside, us",
               "of the step");
   for (const int32_t batch : options.batches) {
@@ -132,15 +121,8 @@ absl::Status RunAll(const Options& options) {
 int main(int argc, char** argv) {
   spade::bench::Options options;
   CLI::App app("Time of a decode step outside the kernels");
-  app.add_option("--shape", options.shape, "1.1b, 135m or 20m")
-      ->check(CLI::IsMember({"1.1b", "135m", "20m"}))
-      ->capture_default_str();
-  app.add_option("--cache", options.cache, "folder for the random checkpoints")
-      ->capture_default_str();
-  app.add_option("--compute", options.compute, "type of products: auto, f32, bf16")
-      ->capture_default_str();
+  AddFlags(app, options.engine);
   app.add_option("--batches", options.batches)->delimiter(',')->capture_default_str();
-  app.add_option("--threads", options.threads)->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--steps", options.steps)->check(CLI::Range(50, 400))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   spdlog::set_level(spdlog::level::warn);

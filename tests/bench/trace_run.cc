@@ -36,18 +36,9 @@ class TimingSink final : public GenerateSink {
 };
 
 GenerateRequest MakeRequest(const simulate::Request& timed, int32_t index, ExitMode mode) {
-  GenerateRequest request;
-  request.context.prompt = {0};
-  for (int32_t k = 1; k < timed.prompt_len; ++k) {
-    request.context.prompt.push_back(2 + (index * 131 + k * 7) % 200);
-  }
-  request.max_tokens = timed.output_len;
-  request.ignore_eos = true;
-  request.detokenize = false;
-  request.sampling.temperature = 0;
-  request.mode = mode;
-  request.max_mismatch = mode == ExitMode::kFast ? kForcedMismatch : 0;
-  return request;
+  std::vector<TokenId> prompt = {0};
+  for (int32_t k = 1; k < timed.prompt_len; ++k) prompt.push_back(2 + (index * 131 + k * 7) % 200);
+  return ForcedGeneration(std::move(prompt), timed.output_len, mode);
 }
 
 void AddTimes(const simulate::Request& timed, const std::vector<double>& times,

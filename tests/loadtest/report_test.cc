@@ -7,6 +7,7 @@
 #include "loadtest/report_json.h"
 #include "loadtest/report_text.h"
 #include "loadtest/svg_plot.h"
+#include "loadtest/write_file.h"
 
 namespace spade::loadtest {
 namespace {

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <map>
 #include <optional>
 
@@ -11,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/checkpoint.h"
+#include "loadtest/write_file.h"
 #include "tools/eval/html_report.h"
 #include "tools/eval/text_report.h"
 #include "tools/eval/wall_clock.h"
@@ -119,14 +119,6 @@ absl::StatusOr<std::vector<WallClock>> TimeClimbs(const ModelFolder& folder,
                           kBatchSizes);
 }
 
-absl::Status WriteFile(const std::string& path, const std::string& content) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << content;
-  out.close();
-  if (!out) return absl::UnavailableError(absl::StrCat("cannot write ", path));
-  return absl::OkStatus();
-}
-
 absl::Status Run(Arguments arguments) {
   SPADE_ASSIGN_OR_RETURN(const ModelFolder folder,
                          OpenModelFolder(arguments.collect.load.directory));
@@ -165,7 +157,7 @@ absl::Status Run(Arguments arguments) {
   }
   absl::PrintF("%s", FormatEvaluation(evaluation));
   if (arguments.html.empty()) return absl::OkStatus();
-  return WriteFile(arguments.html, RenderHtml(evaluation));
+  return loadtest::WriteFile(arguments.html, RenderHtml(evaluation));
 }
 
 }  // namespace

@@ -4,25 +4,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status_macros.h"
+#include "loadtest/write_file.h"
 #include "tools/simulate/options.h"
 #include "tools/simulate/report.h"
 
 namespace spade::simulate {
 namespace {
 
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("cannot write ", path));
-}
+using loadtest::WriteFile;
 
 std::string Describe(const WorkloadOptions& options, const std::vector<Request>& requests) {
   double prompts = 0;

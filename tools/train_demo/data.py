@@ -6,25 +6,17 @@ import lzma
 import os
 import pathlib
 import random
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer
 
-# CLINC150's ten domains, in the order of the labels.
-AREAS = {
-    "banking": "bank",
-    "credit_cards": "card",
-    "kitchen_and_dining": "food",
-    "home": "home",
-    "auto_and_commute": "car",
-    "travel": "travel",
-    "utility": "tools",
-    "work": "work",
-    "small_talk": "chat",
-    "meta": "settings",
-}
-HEADER = "Support inbox. Each message belongs to one area: " + ", ".join(AREAS.values()) + ".\n"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "prompts"))
+import make_prompts  # noqa: E402
+
+AREAS = make_prompts.AREAS  # in the order of the labels
+HEADER = make_prompts.HEADER + "\n"
 MAX_MESSAGES = 12
 BOS, EOS = 0, 1
 HELD_OUT = 50_000  # last tokens of every plain text, for perplexity
