@@ -54,9 +54,8 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
   void CheckStall() final {
     std::lock_guard lock(mutex_);
     if (cancelled_ || !write_in_flight_) return;
-    if (Clock::now() - write_started_ <= kHopelessStalls * service_.max_stall) return;
-    stalled_ = true;
-    PostLocked();
+    stalled_ = stalled_ || IsHopeless(Clock::now() - write_started_, service_.max_stall);
+    if (stalled_) PostLocked();
   }
 
  protected:

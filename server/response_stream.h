@@ -155,7 +155,7 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
     if (!write_in_flight_) return false;
     const Clock::duration waits = Clock::now() - write_started_;
     return (buffer_.bytes() > service_.max_unread_bytes && waits > service_.max_stall) ||
-           waits > kHopelessStalls * service_.max_stall;
+           IsHopeless(waits, service_.max_stall);
   }
 
   // Ends the call against its client's will. The context is there until gRPC calls OnDone, which

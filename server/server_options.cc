@@ -198,8 +198,9 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str()
       ->group("Server");
   app.add_option("--max-stall", flags.max_stall_s,
-                 "Seconds after which a client that leaves that much unread is cut off")
-      ->check(CLI::Range(0.0, kMaxSeconds))
+                 "Seconds after which a client that leaves that much unread is cut off; six times "
+                 "that, one that leaves anything unread")
+      ->check(CLI::Range(0.1, kMaxSeconds))
       ->capture_default_str()
       ->group("Server");
   app.add_flag("--admin", listen.admin,
@@ -301,6 +302,7 @@ std::string Resolve(Flags& flags) {
   options.log.json = flags.log_format == "json";
   options.listen.drain_timeout = Milliseconds(flags.drain_timeout_s);
   options.listen.liveness_timeout = Milliseconds(flags.liveness_timeout_s);
+  if (!options.listen.admin) engine.max_recent_requests = 0;  // nobody could ask
   options.listen.max_stall = Milliseconds(flags.max_stall_s);
   engine.max_queue_time = Milliseconds(flags.max_queue_time_s);
   if (std::string problem = SetTenantWeights(flags.tenant_weights, engine); !problem.empty()) {

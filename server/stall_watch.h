@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/runtime/request.h"
 #include "server/repeater.h"
 #include "server/write_executor.h"
 
@@ -31,7 +32,10 @@ class StallWatch {
 // What a stream ends with whose client does not read.
 absl::Status StalledStatus();
 
-// After this many times max_stall without any progress, however little waits.
-inline constexpr int kHopelessStalls = 6;
+// Whether a client that has not read for so long never will, however little waits for it.
+inline bool IsHopeless(Clock::duration waits, std::chrono::milliseconds max_stall) {
+  constexpr int kStalls = 6;
+  return waits > kStalls * max_stall;
+}
 
 }  // namespace spade

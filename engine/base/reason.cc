@@ -66,6 +66,11 @@ absl::Status WithRetryAfter(absl::Status status, std::chrono::milliseconds delay
   return status;
 }
 
+absl::Status RetryLater(std::string_view message, Reason reason, std::chrono::milliseconds delay) {
+  return WithRetryAfter(
+      WithReason(absl::ResourceExhaustedError({message.data(), message.size()}), reason), delay);
+}
+
 Reason ReasonOf(const absl::Status& status) {
   const std::optional<int64_t> set = NumberIn(status, kReasonUrl);
   if (set && *set >= 0 && *set < static_cast<int64_t>(kNumReasons)) return Reason(*set);

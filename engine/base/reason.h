@@ -42,6 +42,9 @@ std::string_view NameOf(Reason reason);
 absl::Status WithReason(absl::Status status, Reason reason);
 absl::Status WithRetryAfter(absl::Status status, std::chrono::milliseconds delay);
 
+// RESOURCE_EXHAUSTED with both: what a refused request is told.
+absl::Status RetryLater(std::string_view message, Reason reason, std::chrono::milliseconds delay);
+
 // The one that was set, else what the code says by itself.
 Reason ReasonOf(const absl::Status& status);
 bool HasReason(const absl::Status& status);  // one was set

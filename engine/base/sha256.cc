@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "absl/strings/escaping.h"
 #include "kernels/check.h"
 
 namespace spade {
@@ -14,14 +15,7 @@ std::string Sha256Hex(std::string_view bytes) {
   const int ok = EVP_Digest(bytes.data(), bytes.size(), digest.data(), &digest_size, EVP_sha256(),
                             /*impl=*/nullptr);
   SPADE_CHECK(ok == 1);
-  constexpr std::string_view kHexDigits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(2 * digest_size);
-  for (unsigned int i = 0; i < digest_size; ++i) {
-    hex += kHexDigits[digest[i] >> 4];
-    hex += kHexDigits[digest[i] & 0xF];
-  }
-  return hex;
+  return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), digest_size});
 }
 
 }  // namespace spade

@@ -20,18 +20,6 @@
 namespace spade {
 namespace {
 
-// Of a request that may yet be refused.
-template <typename Request>
-RequestRecord RecordOf(const Request& request) {
-  RequestRecord record;
-  record.id = request.context.id;
-  record.tenant = request.context.tenant;
-  record.mode = request.mode;
-  record.received = std::chrono::system_clock::now();
-  record.prompt_tokens = static_cast<int32_t>(request.context.prompt.size());
-  return record;
-}
-
 // One request that memory does not suffice for must not end the process. (On the loop's thread it
 // would: a step cannot be left in the middle.)
 template <typename Submit>
@@ -162,7 +150,7 @@ const Tokenizer& Engine::tokenizer() const { return *impl_->parts().tokenizer; }
 absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
                                                        std::shared_ptr<GenerateSink> sink) {
   return OrOutOfMemory([&] {
-    RequestRecord record = RecordOf(request);
+    RequestRecord record = RecordOf(request.context, request.mode);
     return impl_->Noted(Rpc::kGenerate, std::move(record),
                         impl_->Generate(std::move(request), std::move(sink)));
   });
@@ -171,7 +159,7 @@ absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
 absl::StatusOr<Engine::RequestHandle> Engine::Decide(DecideRequest request,
                                                      std::shared_ptr<DecideSink> sink) {
   return OrOutOfMemory([&] {
-    RequestRecord record = RecordOf(request);
+    RequestRecord record = RecordOf(request.context, request.mode);
     record.decides = true;
     return impl_->Noted(Rpc::kDecide, std::move(record),
                         impl_->Decide(std::move(request), std::move(sink)));

@@ -118,13 +118,10 @@ void EngineLoop::EndExpired() {
   while (!queue_deadlines_.empty() && queue_deadlines_.begin()->first <= now) {
     const auto [since, id] = *queue_deadlines_.begin();
     const double waited = SecondsBetween(requests_.at(id)->context().arrival, now);
-    End(id, WithRetryAfter(
-                WithReason(absl::ResourceExhaustedError(absl::StrFormat(
-                               "the request waited for %.1f s, as long as it may: retry later, or "
-                               "raise max_queue_time",
-                               waited)),
-                           Reason::kQueueTime),
-                queue_.RetryAfter()));
+    End(id, RetryLater(absl::StrFormat("the request waited for %.1f s, as long as it may: retry "
+                                       "later, or raise max_queue_time",
+                                       waited),
+                       Reason::kQueueTime, queue_.RetryAfter()));
   }
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const RequestId id = deadlines_.begin()->second;
@@ -158,11 +155,8 @@ void EngineLoop::EndDisplaced(const QueueShares::Shed& shed) {
   int64_t freed = 0;
   for (const auto& [priority, id, tokens] : waiting) {
     if (requests >= shed.requests && freed >= shed.tokens) break;
-    End(id, WithRetryAfter(
-                WithReason(absl::ResourceExhaustedError(
-                               "the queue is full, and other tenants hold less of it: retry later"),
-                           Reason::kDisplaced),
-                queue_.RetryAfter()));
+    End(id, RetryLater("the queue is full, and other tenants hold less of it: retry later",
+                       Reason::kDisplaced, queue_.RetryAfter()));
     ++requests;
     freed += tokens;
   }
@@ -256,7 +250,7 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
   if (request->is_shadow) return shadows_.Finish(*request->decision, status.ok());
   const Clock::time_point now = Clock::now();
   metrics_.OnEnded(*request, status.code(), now);
-  log_.Add(RecordOf(*request, status, now));
+  if (log_.keeps()) log_.Add(RecordOf(*request, status, now));
   spdlog::debug("request ended id={} code={}", request->context().id,
                 absl::StatusCodeToString(status.code()));
   if (request->generation) {

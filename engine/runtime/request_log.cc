@@ -32,21 +32,26 @@ void AddDecision(const DecisionState& decision, Clock::time_point arrival, Reque
 
 }  // namespace
 
-RequestRecord RecordOf(const RequestState& request, const absl::Status& status,
-                       Clock::time_point now) {
-  const RequestContext& context = request.context();
+RequestRecord RecordOf(const RequestContext& context, ExitMode mode) {
   RequestRecord record;
   record.id = context.id;
   record.tenant = context.tenant;
-  record.mode = request.mode();
+  record.mode = mode;
+  record.received = std::chrono::system_clock::now();
+  record.prompt_tokens = static_cast<int32_t>(context.prompt.size());
+  return record;
+}
+
+RequestRecord RecordOf(const RequestState& request, const absl::Status& status,
+                       Clock::time_point now) {
+  const RequestContext& context = request.context();
+  RequestRecord record = RecordOf(context, request.mode());
   record.ended_s = SecondsBetween(context.arrival, now);
   // By the steady clock's distance: the wall clock may have jumped since.
-  record.received =
-      std::chrono::system_clock::now() -
+  record.received -=
       std::chrono::duration_cast<std::chrono::system_clock::duration>(now - context.arrival);
   record.code = status.code();
   record.reason = ReasonOf(status);
-  record.prompt_tokens = static_cast<int32_t>(context.prompt.size());
   record.cached_tokens = request.cached_tokens;
   if (request.generation) {
     AddGeneration(*request.generation, context.arrival, &record);

@@ -38,6 +38,8 @@ struct RequestRecord {
   int32_t exit_layer = 0;    // a decision's; 0: full depth
 };
 
+// What a request says of itself, and that it came now.
+RequestRecord RecordOf(const RequestContext& context, ExitMode mode);
 // The record of a request that ends with `status` now.
 RequestRecord RecordOf(const RequestState& request, const absl::Status& status,
                        Clock::time_point now);
@@ -47,6 +49,7 @@ class RequestLog {
  public:
   explicit RequestLog(size_t capacity) : capacity_(capacity) {}
 
+  bool keeps() const { return capacity_ > 0; }
   void Add(RequestRecord record);
   // The last `count` at most, the newest first.
   std::vector<RequestRecord> Last(size_t count) const;

@@ -52,19 +52,15 @@ absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
 
 absl::Status RequestQueue::FullLocked(QueueShares::Verdict verdict) const {
   if (verdict == QueueShares::Verdict::kTooManyRequests) {
-    return WithRetryAfter(WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                                         waiting_.requests(),
-                                         " requests are waiting: retry later, or raise "
-                                         "max_queued_requests")),
-                                     Reason::kQueueRequests),
-                          RetryAfterLocked());
+    return RetryLater(absl::StrCat(waiting_.requests(),
+                                   " requests are waiting: retry later, or raise "
+                                   "max_queued_requests"),
+                      Reason::kQueueRequests, RetryAfterLocked());
   }
-  return WithRetryAfter(
-      WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                     waiting_.tokens(),
-                     " prompt tokens are waiting: retry later, or raise max_queued_tokens")),
-                 Reason::kQueueTokens),
-      RetryAfterLocked());
+  return RetryLater(
+      absl::StrCat(waiting_.tokens(),
+                   " prompt tokens are waiting: retry later, or raise max_queued_tokens"),
+      Reason::kQueueTokens, RetryAfterLocked());
 }
 
 std::chrono::milliseconds RequestQueue::RetryAfterLocked() const {

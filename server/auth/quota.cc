@@ -8,13 +8,6 @@
 #include "engine/base/reason.h"
 
 namespace spade {
-namespace {
-
-absl::Status TenantLimit(const std::string& message) {
-  return WithReason(absl::ResourceExhaustedError(message), Reason::kTenantLimit);
-}
-
-}  // namespace
 
 Admission& Admission::operator=(Admission&& other) noexcept {
   std::swap(quota_, other.quota_);
@@ -40,9 +33,10 @@ absl::StatusOr<Admission> Quota::Admit(Time now) {
   std::lock_guard lock(mutex_);
   if (limits_.max_in_flight.has_value() && in_flight_ >= *limits_.max_in_flight) {
     in_flight_refusals_->Increment();
-    return TenantLimit(absl::StrCat(tenant_, " has ", in_flight_,
-                                    " requests in flight, its limit is ", *limits_.max_in_flight,
-                                    "; wait for one to end"));
+    return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                          tenant_, " has ", in_flight_, " requests in flight, its limit is ",
+                          *limits_.max_in_flight, "; wait for one to end")),
+                      Reason::kTenantLimit);
   }
   if (limits_.requests_per_second.has_value()) {
     const double rate = *limits_.requests_per_second;
@@ -54,10 +48,9 @@ absl::StatusOr<Admission> Quota::Admit(Time now) {
       rate_refusals_->Increment();
       const auto wait =
           std::chrono::milliseconds(static_cast<int64_t>(std::ceil((1 - credit_) / rate * 1000)));
-      return WithRetryAfter(
-          TenantLimit(absl::StrCat(tenant_, " may send ", rate, " requests a second; wait ",
-                                   wait.count(), " ms")),
-          wait);
+      return RetryLater(absl::StrCat(tenant_, " may send ", rate, " requests a second; wait ",
+                                     wait.count(), " ms"),
+                        Reason::kTenantLimit, wait);
     }
     credit_ -= 1;
   }

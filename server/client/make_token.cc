@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "engine/base/sha256.h"
 #include "kernels/check.h"
 
@@ -12,13 +14,8 @@ namespace spade {
 std::string MakeToken() {
   std::array<unsigned char, 32> random;
   SPADE_CHECK(RAND_bytes(random.data(), static_cast<int>(random.size())) == 1);
-  constexpr char kHexDigits[] = "0123456789abcdef";
-  std::string token = "spade_";
-  for (const unsigned char byte : random) {
-    token += kHexDigits[byte >> 4];
-    token += kHexDigits[byte & 0xF];
-  }
-  return token;
+  const auto* bytes = reinterpret_cast<const char*>(random.data());
+  return absl::StrCat("spade_", absl::BytesToHexString({bytes, random.size()}));
 }
 
 std::string TokenFileLine(const std::string& tenant, const std::string& token) {

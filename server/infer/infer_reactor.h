@@ -10,7 +10,6 @@
 #include "inference/open_inference.pb.h"
 #include "server/infer/infer_task.h"
 #include "server/rpc_call.h"
-#include "server/tenant.h"
 
 namespace spade {
 

@@ -13,11 +13,20 @@ TEST(PrefixSightingsTest, CountsEachBlock) {
   EXPECT_EQ(sightings.Count({1, 2}), 2);
 }
 
-TEST(PrefixSightingsTest, ANewerBlockTakesThePlaceOfAnOlderOne) {
+// Their low halves send all of these to one set.
+TEST(PrefixSightingsTest, BlocksThatMeetAreKept) {
   PrefixSightings sightings;
-  sightings.Count({1, 2});
-  EXPECT_EQ(sightings.Count({1, 3}), 0) << "it has the same place and another hash";
-  EXPECT_EQ(sightings.Count({1, 2}), 0) << "it was forgotten";
+  for (uint64_t block = 0; block < 4; ++block) sightings.Count({1, block});
+  for (uint64_t block = 0; block < 4; ++block) EXPECT_EQ(sightings.Count({1, block}), 1);
+}
+
+TEST(PrefixSightingsTest, TheOneNotAskedForTheLongestMakesRoom) {
+  PrefixSightings sightings;
+  for (uint64_t block = 0; block < 4; ++block) sightings.Count({1, block});
+  sightings.Count({1, 0});
+  EXPECT_EQ(sightings.Count({1, 4}), 0);
+  EXPECT_EQ(sightings.Count({1, 0}), 2) << "it was asked for lately";
+  EXPECT_EQ(sightings.Count({1, 1}), 0) << "it was forgotten";
 }
 
 }  // namespace

@@ -81,6 +81,7 @@ TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
       {"--drain-timeout", "-1"},
       {"--liveness-timeout", "0"},
       {"--max-queue-time", "-1"},
+      {"--max-stall", "0"},
       {"--max-tenants", "0"},
       {"--tenant-weight", "one"},
       {"--tenant-weight", "one=0"},
