@@ -63,6 +63,7 @@ constexpr std::pair<absl::StatusCode, Reason> kUsualFailures[] = {
     {absl::StatusCode::kResourceExhausted, Reason::kQueueTokens},
     {absl::StatusCode::kResourceExhausted, Reason::kDisplaced},
     {absl::StatusCode::kResourceExhausted, Reason::kQueueTime},
+    {absl::StatusCode::kResourceExhausted, Reason::kQueueForecast},
     {absl::StatusCode::kResourceExhausted, Reason::kMemory},
     {absl::StatusCode::kResourceExhausted, Reason::kTenantLimit},
     {absl::StatusCode::kDeadlineExceeded, Reason::kDeadlineWaits},

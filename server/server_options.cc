@@ -146,8 +146,10 @@ void AddLoadFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str()
       ->group("Load");
-  app.add_option("--max-queue-time", flags.max_queue_time_s,
-                 "Seconds that a request may wait; then it is refused; 0: until its deadline")
+  app.add_option(
+         "--max-queue-time", flags.max_queue_time_s,
+         "Seconds that a request may wait; then it is refused, and at once where that is to "
+         "be seen; 0: until its deadline")
       ->check(CLI::Range(0.0, kMaxSeconds))
       ->capture_default_str()
       ->group("Load");

@@ -13,10 +13,11 @@ constexpr char kReasonUrl[] = "spade/reason";
 constexpr char kRetryUrl[] = "spade/retry-after-ms";
 
 constexpr std::array<std::string_view, kNumReasons> kNames = {
-    "none",           "invalid",         "no_certificate", "queue_requests", "queue_tokens",
-    "displaced",      "queue_time",      "deadline_waits", "deadline_runs",  "cancelled",
-    "stalled_client", "loading",         "draining",       "shut_down",      "memory",
-    "unimplemented",  "unauthenticated", "tenant_limit",   "internal",       "other"};
+    "none",      "invalid",        "no_certificate",  "queue_requests", "queue_tokens",
+    "displaced", "queue_time",     "queue_forecast",  "deadline_waits", "deadline_runs",
+    "cancelled", "stalled_client", "loading",         "draining",       "shut_down",
+    "memory",    "unimplemented",  "unauthenticated", "tenant_limit",   "internal",
+    "other"};
 
 std::optional<int64_t> NumberIn(const absl::Status& status, const char* url) {
   const auto payload = status.GetPayload(url);

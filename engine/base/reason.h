@@ -19,6 +19,7 @@ enum class Reason {
   kQueueTokens,    // too many prompt tokens wait
   kDisplaced,      // it waited, and gave its place to a tenant below its share
   kQueueTime,      // it waited longer than it may
+  kQueueForecast,  // it would have, going by what waits before it
   kDeadlineWaits,  // its deadline passed before anything of it was answered
   kDeadlineRuns,   // its deadline passed in the middle of its answer
   kCancelled,      // by its client
@@ -33,7 +34,7 @@ enum class Reason {
   kInternal,     // our bug
   kOther,
 };
-inline constexpr size_t kNumReasons = 20;
+inline constexpr size_t kNumReasons = 21;
 
 // As metrics and the request log spell it: "queue_requests".
 std::string_view NameOf(Reason reason);

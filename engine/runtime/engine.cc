@@ -53,17 +53,17 @@ class Engine::Impl {
 
   absl::StatusOr<RequestHandle> Generate(GenerateRequest request,
                                          std::shared_ptr<GenerateSink> sink) {
-    const RequestLimits limits = Limits();
-    SPADE_RETURN_IF_ERROR(Validate(request, limits));
+    SPADE_RETURN_IF_ERROR(Check(request));
     if (!request.max_tokens) {
-      request.max_tokens = limits.max_context - static_cast<int32_t>(request.context.prompt.size());
+      request.max_tokens =
+          Limits().max_context - static_cast<int32_t>(request.context.prompt.size());
     }
     SPADE_ASSIGN_OR_RETURN(const TokenPermit permit, FindPermit(request, parts_->info));
     return SubmitGeneration(std::move(request), std::move(sink), permit);
   }
 
   absl::StatusOr<RequestHandle> Decide(DecideRequest request, std::shared_ptr<DecideSink> sink) {
-    SPADE_RETURN_IF_ERROR(Validate(request, Limits()));
+    SPADE_RETURN_IF_ERROR(Check(request));
     if (!request.label_sequences.empty()) {
       GenerateRequest scoring = ScoringRequest(request);
       auto scorer = std::make_shared<LabelScorer>(std::move(request), std::move(sink),
@@ -100,6 +100,12 @@ class Engine::Impl {
         std::make_unique<Generation>(std::move(request), std::move(sink), parts_->tokenizer.get(),
                                      parts_->info.config.eos_ids, permit);
     return Submit(std::move(state));
+  }
+
+  // Before anything is made of a request, for when many are refused.
+  absl::Status Check(const auto& request) const {
+    SPADE_RETURN_IF_ERROR(Validate(request, Limits()));
+    return queue_.CheckWait(request.context, QueueDeadline(request.context));
   }
 
   absl::StatusOr<RequestHandle> Submit(std::unique_ptr<RequestState> state) {

@@ -5,13 +5,14 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/base/reason.h"
 
 namespace spade {
 namespace {
 
-// Nothing was scheduled yet.
-constexpr std::chrono::milliseconds kRetryUnknown(1000);
+// Too little was scheduled yet.
+constexpr double kRetryUnknownSeconds = 1;
 
 double Seconds(Clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
@@ -22,6 +23,19 @@ int64_t PromptTokens(const RequestContext& request) {
 }
 
 }  // namespace
+
+absl::Status RequestQueue::CheckWait(const RequestContext& request,
+                                     std::optional<Clock::time_point> deadline) const {
+  if (!deadline) return absl::OkStatus();
+  const double now = Seconds(Clock::now());
+  std::lock_guard lock(mutex_);
+  const std::optional<double> wait = forecast_.Wait(request.tenant, request.priority, now);
+  if (!wait || now + *wait <= Seconds(*deadline)) return absl::OkStatus();
+  return RetryLater(absl::StrFormat("the request would wait for about %.1f s, longer than it may: "
+                                    "retry later, or raise max_queue_time",
+                                    *wait),
+                    Reason::kQueueForecast, RetryAfterLocked());
+}
 
 absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
   const RequestContext& context = request->context();
@@ -40,8 +54,15 @@ absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
     request = std::move(commands_.submitted.back());
     commands_.submitted.pop_back();
   };
+  const double now = Seconds(Clock::now());
+  forecast_.Add(context.tenant, context.priority, PromptTokens(context), now);
+  absl::Cleanup forget = [&] {
+    forecast_.Remove(context.tenant, context.priority, PromptTokens(context), /*scheduled=*/false,
+                     now);
+  };
   QueueShares::Answer answer = waiting_.Offer(context.tenant, PromptTokens(context));
   if (answer.verdict != QueueShares::Verdict::kAccepted) return FullLocked(answer.verdict);
+  std::move(forget).Cancel();
   std::move(undo).Cancel();
   if (answer.shed) commands_.shed.push_back(*std::move(answer.shed));
   ++inside_;
@@ -64,12 +85,7 @@ absl::Status RequestQueue::FullLocked(QueueShares::Verdict verdict) const {
 }
 
 std::chrono::milliseconds RequestQueue::RetryAfterLocked() const {
-  const double now = Seconds(Clock::now());
-  const double requests_rate = requests_scheduled_.At(now);
-  const double tokens_rate = tokens_scheduled_.At(now);
-  if (requests_rate <= 0 || tokens_rate <= 0) return kRetryUnknown;
-  const double all = std::max(waiting_.requests() / requests_rate,
-                              static_cast<double>(waiting_.tokens()) / tokens_rate);
+  const double all = forecast_.DrainTime(Seconds(Clock::now())).value_or(2 * kRetryUnknownSeconds);
   constexpr double kLeast = 0.1;
   constexpr double kMost = 60;
   return std::chrono::milliseconds(static_cast<int64_t>(1000 * std::clamp(all / 2, kLeast, kMost)));
@@ -138,9 +154,7 @@ void RequestQueue::LeaveWaiting(const RequestContext& request, bool scheduled) {
   const double now = Seconds(Clock::now());
   std::lock_guard lock(mutex_);
   waiting_.Remove(request.tenant, PromptTokens(request));
-  if (!scheduled) return;
-  requests_scheduled_.Add(now, 1);
-  tokens_scheduled_.Add(now, static_cast<double>(PromptTokens(request)));
+  forecast_.Remove(request.tenant, request.priority, PromptTokens(request), scheduled, now);
 }
 
 void RequestQueue::OnShed(const QueueShares::Shed& shed) {

@@ -11,8 +11,8 @@
 
 #include "absl/status/status.h"
 #include "engine/runtime/request_state.h"
-#include "engine/schedule/drain_rate.h"
 #include "engine/schedule/queue_shares.h"
+#include "engine/schedule/wait_forecast.h"
 
 namespace spade {
 
@@ -35,9 +35,13 @@ class RequestQueue {
  public:
   // Bounds on what waits, which tenants share by weight.
   RequestQueue(const QueueShares::Limits& limits, TenantWeights weights)
-      : waiting_(limits, std::move(weights)) {}
+      : waiting_(limits, weights), forecast_(std::move(weights)) {}
 
   // Callers' side.
+  // RESOURCE_EXHAUSTED where the request would wait until after `deadline`, going by what waits and
+  // how fast it was scheduled lately. For before work is put into it: Submit does not ask again.
+  absl::Status CheckWait(const RequestContext& request,
+                         std::optional<Clock::time_point> deadline) const;
   // RESOURCE_EXHAUSTED, with when to try again, or UNAVAILABLE: `request` is gone and nothing will
   // follow.
   absl::Status Submit(std::unique_ptr<RequestState> request);
@@ -77,10 +81,9 @@ class RequestQueue {
   LoopCommands commands_;
   bool accepting_ = true;
   QueueShares waiting_;
-  DrainRate requests_scheduled_;
-  DrainRate tokens_scheduled_;  // of their prompts
-  int32_t inside_ = 0;          // accepted and not over
-  int aborted_ = 0;             // ever
+  WaitForecast forecast_;
+  int32_t inside_ = 0;  // accepted and not over
+  int aborted_ = 0;     // ever
 };
 
 }  // namespace spade

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <thread>
 
 #include "engine/base/reason.h"
 #include "tests/runtime/engine_fixture.h"
@@ -68,6 +69,27 @@ TEST(QueueTimeTest, WhatIsScheduledInTimeIsLeftAlone) {
   options.max_queue_time = std::chrono::seconds(2);
   const TestEngine engine = MakeEngine(options);
   EXPECT_EQ(RunToEnd(*engine, RequestOf("a", 100))[0].tokens.size(), 100u);
+}
+
+// Once it is known how fast things go, nobody waits for what will not come in time.
+TEST(QueueTimeTest, WhatWouldWaitTooLongIsRefusedAtOnce) {
+  const TestEngine engine = MakeEngine(OneAtATime());
+  for (uint32_t i = 0; i < 60; ++i) Submit(*engine, RequestOf("greedy", 240, i));
+  const auto ask = [&](const std::string& tenant, milliseconds bound) {
+    GenerateRequest request = RequestOf(tenant, 4);
+    request.context.max_queue_time = bound;
+    return engine->Generate(request, std::make_shared<Collector>()).status();
+  };
+  absl::Status refusal;
+  while (refusal.ok() && engine->Stats().waiting > 2) {
+    std::this_thread::sleep_for(milliseconds(50));
+    refusal = ask("greedy", milliseconds(1));
+  }
+  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted) << refusal;
+  EXPECT_EQ(ReasonOf(refusal), Reason::kQueueForecast);
+  EXPECT_TRUE(RetryAfterOf(refusal).has_value());
+  EXPECT_TRUE(ask("greedy", std::chrono::hours(1)).ok());
+  EXPECT_TRUE(ask("late", milliseconds(1)).ok()) << "it is next, whatever others wait for";
 }
 
 TEST(TenantQueueTest, AFullQueueMakesRoomForOneThatHoldsLess) {
