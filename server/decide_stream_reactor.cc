@@ -25,7 +25,7 @@ class DecideStreamReactor::Sink final : public DecideSink {
     stream_->Unregister(id_);
     stream_->CountFailure(status);
     stream_->Close(key_, [&](DecideBuffer& lane) {
-      if (!status.ok()) lane.Add(converter_.Error(status));
+      if (!status.ok()) lane.Add(converter_.Error(status, stream_->service().random));
     });
   }
 
@@ -43,8 +43,8 @@ void DecideStreamReactor::Handle(const v1::DecideRequest& request) {
   if (status.ok()) return;
   Close(key, [&](DecideBuffer& lane) {
     // An id that is too long is one of the errors; it may be held for as long as nobody reads.
-    lane.Add(
-        DecisionConverter({}, request.request_id().substr(0, kMaxRequestIdBytes), 0).Error(status));
+    lane.Add(DecisionConverter({}, request.request_id().substr(0, kMaxRequestIdBytes), 0)
+                 .Error(status, service().random));
   });
 }
 

@@ -132,15 +132,16 @@ v1::DecideResponse DecisionConverter::Convert(DecisionKind kind, const Decision&
   return response;
 }
 
-v1::DecideResponse DecisionConverter::Error(const absl::Status& status) const {
+v1::DecideResponse DecisionConverter::Error(const absl::Status& status,
+                                            RandomSource* random) const {
   v1::DecideResponse response;
   response.set_request_id(request_id_);
   response.mutable_error()->set_code(status.raw_code());
   response.mutable_error()->set_message(
       TruncatedMessage({status.message().data(), status.message().size()}));
-  if (const auto delay = RetryAfterOf(status)) {
+  if (RetryAfterOf(status)) {
     response.mutable_error()->set_retry_after_seconds(
-        std::chrono::duration<double>(*delay).count());
+        std::chrono::duration<double>(RetryDelay(status, random)).count());
   }
   return response;
 }

@@ -9,6 +9,7 @@
 #include "engine/runtime/engine.h"
 #include "engine/runtime/request.h"
 #include "server/inference_engine.h"
+#include "server/random_source.h"
 #include "server/unread_bytes.h"
 #include "spade/v1/inference.pb.h"
 
@@ -45,7 +46,7 @@ class DecisionConverter {
   DecisionConverter(const v1::DecideRequest& request, std::string request_id, int32_t num_layers);
 
   v1::DecideResponse Convert(DecisionKind kind, const Decision& decision);
-  v1::DecideResponse Error(const absl::Status& status) const;
+  v1::DecideResponse Error(const absl::Status& status, RandomSource* random) const;
 
  private:
   std::vector<std::string> labels_;

@@ -6,15 +6,6 @@
 namespace spade {
 namespace {
 
-// What the engine says, else a second, on average; spread, so that the refused do not come back all
-// at once. A limit of the tenant's own says when it ends: before that, nothing.
-std::chrono::milliseconds RetryDelay(const absl::Status& status, RandomSource* random) {
-  const auto delay = RetryAfterOf(status).value_or(std::chrono::milliseconds(1000)).count();
-  const auto least = ReasonOf(status) == Reason::kTenantLimit ? delay : delay / 2;
-  return std::chrono::milliseconds(least +
-                                   static_cast<int64_t>(random->Next() % 1024) * delay / 1024);
-}
-
 // Calls that are one request for work. What only asks, or ends work, is at no limit.
 bool IsOneRequest(RpcMethod method) {
   switch (method) {

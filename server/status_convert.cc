@@ -36,6 +36,13 @@ v1::RetryInfo RetryInfoOf(std::chrono::milliseconds delay) {
 }  // namespace
 
 // Cuts at a character's border: clients decode the message as UTF-8.
+std::chrono::milliseconds RetryDelay(const absl::Status& status, RandomSource* random) {
+  const auto delay = RetryAfterOf(status).value_or(std::chrono::milliseconds(1000)).count();
+  const auto least = ReasonOf(status) == Reason::kTenantLimit ? delay : delay / 2;
+  return std::chrono::milliseconds(least +
+                                   static_cast<int64_t>(random->Next() % 1024) * delay / 1024);
+}
+
 std::string TruncatedMessage(std::string_view message) {
   if (message.size() <= kMaxMessageBytes) return std::string(message);
   size_t end = kMaxMessageBytes;

@@ -122,7 +122,7 @@ absl::StatusOr<Caller> Authenticator::IdentifyToken(
   const std::shared_ptr<const Table> known = table();
   const TokenEntry* entry = Find(*known, digest);
   if (entry == nullptr) return Refusal();
-  return Caller{entry->tenant, std::move(digest)};
+  return Caller{entry->tenant, std::move(digest), entry->admin};
 }
 
 absl::StatusOr<Caller> Authenticator::Identify(const Metadata& metadata) const {

@@ -64,7 +64,7 @@ absl::Status SetLimit(std::string_view word, TenantLimits& limits) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      "after the hash come max-in-flight=N and requests-per-second=R, each at most once");
+      "after the hash come max-in-flight=N, requests-per-second=R and admin, each at most once");
 }
 
 // Messages never quote a line: it may hold a token by mistake.
@@ -82,6 +82,10 @@ absl::StatusOr<TokenEntry> ParseLine(const std::vector<std::string_view>& words)
         "writes such a line)");
   }
   for (size_t i = 2; i < words.size(); ++i) {
+    if (words[i] == "admin" && !entry.admin) {
+      entry.admin = true;
+      continue;
+    }
     SPADE_RETURN_IF_ERROR(SetLimit(words[i], entry.limits));
   }
   return entry;

@@ -23,12 +23,14 @@ struct TokenEntry {
   std::string tenant;
   std::string digest;  // lower-case hex SHA-256 of the token
   TenantLimits limits;
+  bool admin = false;  // may see other tenants' requests
 };
 
 inline constexpr size_t kMaxTokenFileBytes = 1u << 20;
 inline constexpr size_t kMaxTokens = 4096;
 
-// Reads a token file: a token a line, `NAME SHA256 [max-in-flight=N] [requests-per-second=R]`;
+// Reads a token file: a token a line,
+// `NAME SHA256 [max-in-flight=N] [requests-per-second=R] [admin]`;
 // empty lines and those that begin with # say nothing. The lines of one NAME are the tokens of one
 // tenant and share its limits, so they must state the same. INVALID_ARGUMENT names `path`, the line
 // and what to write there; a file without a token is one, for it would shut everybody out.

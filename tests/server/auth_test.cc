@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/base/sha256.h"
+#include "spade/v1/admin.grpc.pb.h"
 #include "spade/v1/error_details.pb.h"
 #include "tests/server/server_fixture.h"
 #include "tests/testing/temp_dir.h"
@@ -25,6 +26,7 @@ class AuthTest : public ServerTest {
  protected:
   void ServeTokens(const std::string& tokens, FakeEngineOptions engine = {}) {
     ListenOptions options;
+    options.admin = true;
     options.token_file = folder_.Write("tokens", tokens);
     options.reload_interval = std::chrono::milliseconds(5);
     Listen(options);
@@ -235,6 +237,26 @@ TEST_F(AuthTest, ABadTokenFileStopsTheStart) {
   const absl::Status status = server.Start();
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
   EXPECT_NE(status.message().find("line 1"), std::string::npos) << status;
+}
+
+TEST_F(AuthTest, TheRequestLogShowsOthersRequestsToAdministratorsOnly) {
+  ServeTokens(Line("alice", kAlice) + Line("bob", kBob, "admin"));
+  RequestRecord newest, oldest;
+  newest.tenant = "bob";
+  oldest.tenant = "alice";
+  engine().SetRecentRequests({newest, oldest});
+  const auto seen = [&](const std::string& token, uint32_t limit) {
+    v1::ListRequestsRequest request;
+    request.set_limit(limit);
+    v1::ListRequestsResponse response;
+    EXPECT_TRUE(
+        v1::Admin::NewStub(channel())->ListRequests(As(token).get(), request, &response).ok());
+    std::vector<std::string> tenants;
+    for (const v1::RequestRecord& record : response.requests()) tenants.push_back(record.tenant());
+    return tenants;
+  };
+  EXPECT_EQ(seen(kBob, 0), (std::vector<std::string>{"bob", "alice"}));
+  EXPECT_EQ(seen(kAlice, 1), std::vector<std::string>{"alice"}) << "bob's newer one takes no place";
 }
 
 }  // namespace

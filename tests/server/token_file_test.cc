@@ -43,6 +43,15 @@ TEST(TokenFileTest, ATenantMayHaveSeveralTokensWithTheSameLimits) {
   EXPECT_NE(Problem("a " + kDigest + limit + "a " + kOther).find("same"), std::string::npos);
 }
 
+TEST(TokenFileTest, ATokenMayBeAnAdministrators) {
+  const auto parsed = ParseTokenFile("tokens", "ops " + kDigest + " max-in-flight=2 admin\n" +
+                                                   "ops " + kOther + " max-in-flight=2\n");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE((*parsed)[0].admin);
+  EXPECT_FALSE((*parsed)[1].admin) << "each token for itself";
+  EXPECT_NE(Problem("ops " + kDigest + " admin admin").find("at most once"), std::string::npos);
+}
+
 TEST(TokenFileTest, ErrorsNameFileAndLine) {
   const std::string message = Problem("# one\nalice " + kDigest + "\nbob secret\n");
   EXPECT_EQ(message.rfind("tokens, line 3: ", 0), 0u) << message;
