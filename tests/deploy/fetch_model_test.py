@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,15 @@ class FetchModelTest(unittest.TestCase):
         self.assert_whole(self.fetch())
         self.assertEqual(sorted(self.hub.fetched()), sorted(MODEL))
         self.assertEqual(self.run_tool("--verify", str(self.folder)).returncode, 0)
+
+    def test_certificates_come_along(self):
+        names = set(re.findall(r'"(spade[\w-]*\.safetensors)"',
+                               (ROOT / "server/server_options.cc").read_text()))
+        self.assertGreaterEqual(len(names), 2)
+        for files in (self.hub.files, self.hub.listed):
+            files.update({name: b"certificate" for name in names})
+        self.assertEqual(self.fetch().returncode, 0)
+        self.assertLessEqual(names, set(self.hub.fetched()))
 
     def test_a_second_run_downloads_nothing(self):
         self.fetch()
