@@ -15,6 +15,7 @@ endif()
 find_package(prometheus-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
 if(SPADE_SERVER)
+  find_package(civetweb REQUIRED)  # which prometheus-cpp serves with
   find_package(Protobuf REQUIRED)
   find_package(gRPC REQUIRED)
   find_package(ZLIB REQUIRED)

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "server/metrics_endpoint.h"
 #include "server/process_metrics.h"
@@ -17,14 +18,14 @@
 namespace spade {
 namespace {
 
-std::string HttpGet(int port, const std::string& path) {
+std::string Http(const std::string& method, int port, const std::string& path) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string request = "GET " + path + " HTTP/1.0\r\n\r\n";
+  const std::string request = method + " " + path + " HTTP/1.0\r\n\r\n";
   EXPECT_EQ(send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
   std::string response;
   char buffer[4096];
@@ -34,6 +35,8 @@ std::string HttpGet(int port, const std::string& path) {
   close(fd);
   return response;
 }
+
+std::string HttpGet(int port, const std::string& path) { return Http("GET", port, path); }
 
 TEST(MetricsEndpointTest, AScrapeHoldsTheRegistryAndTheProcess) {
   const auto registry = std::make_shared<prometheus::Registry>();
@@ -48,6 +51,17 @@ TEST(MetricsEndpointTest, AScrapeHoldsTheRegistryAndTheProcess) {
         "grpc_server_handling_seconds_bucket{", "process_resident_memory_bytes ",
         "spade_build_info{version="}) {
     EXPECT_NE(page.find(line), std::string::npos) << line << "\n" << page;
+  }
+}
+
+TEST(MetricsEndpointTest, HeadIsAnsweredWithoutABody) {
+  const auto endpoint =
+      MetricsEndpoint::Start("127.0.0.1:0", std::make_shared<prometheus::Registry>());
+  ASSERT_TRUE(endpoint.ok());
+  for (const auto& [path, code] : {std::pair("/metrics", " 200 "), std::pair("/other", " 404 ")}) {
+    const std::string page = Http("HEAD", (*endpoint)->port(), path);
+    EXPECT_NE(page.find(code), std::string::npos) << page;
+    EXPECT_EQ(page.find("\r\n\r\n"), page.size() - 4) << page;
   }
 }
 
