@@ -77,6 +77,16 @@ class DockerfileTest(unittest.TestCase):
                 self.assertIn(image["newTag"], STAGES)
 
 
+class ComposeSchemaTest(unittest.TestCase):
+    @unittest.skipIf(shutil.which("check-jsonschema") is None, "needs check-jsonschema from PyPI")
+    def test_both_files_are_of_composes_schema(self):
+        done = subprocess.run(
+            ["check-jsonschema", "--builtin-schema", "vendor.compose-spec",
+             ROOT / "deploy/compose.yaml", ROOT / "deploy/compose.secured.yaml"],
+            capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
 class SecuredComposeTest(unittest.TestCase):
     def setUp(self):
         self.compose = yaml.safe_load((ROOT / "deploy/compose.secured.yaml").read_text())
