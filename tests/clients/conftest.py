@@ -50,12 +50,12 @@ def wait_for_log(name: str, text: str, process: subprocess.Popen, timeout: float
 
 
 @contextlib.contextmanager
-def running_server(name: str, model: pathlib.Path, *flags: str):
+def running_server(name: str, model: pathlib.Path, *flags: str, metrics: str = "off"):
     """host:port of a server that has loaded its model."""
     address = f"127.0.0.1:{free_port()}"
     process = start(name, [
         str(SERVER), "--model", str(model), "--listen", address,
-        "--metrics-listen", "off", "--log-level", "debug", "--kv-memory", "64MiB", *flags,
+        "--metrics-listen", metrics, "--log-level", "debug", "--kv-memory", "64MiB", *flags,
     ])
     try:
         wait_for_log(name, "serving tickets-5m", process)

@@ -14,7 +14,7 @@ from smg_grpc_proto import vllm_engine_pb2_grpc as stubs
 from smg_grpc_proto.generated import common_pb2
 
 import conftest
-from conftest import LOGS, ROOT, free_port, running_server, start, stop
+from conftest import LOGS, ROOT, free_port, running_server, start
 
 MODEL = "tickets-5m"
 PROMPT = "Once upon a time"
@@ -45,7 +45,8 @@ def running_gateway(name: str, address: str):
         wait_until_ready(f"http://127.0.0.1:{port}", process)
         yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
     finally:
-        stop(process)
+        process.kill()  # its own way to end takes five seconds
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,21 @@ def test_chat_logprobs(client):
         assert token.top_logprobs[0].logprob == pytest.approx(token.logprob, abs=1e-5)
 
 
+TOOLS = [{"type": "function", "function": {
+    "name": "block_card", "description": "blocks a lost card",
+    "parameters": {"type": "object", "properties": {"number": {"type": "string"}}}}}]
+
+
+def test_tools_reach_the_template(client):
+    """Whether the model calls one is its own affair: this one was never taught to."""
+    without, offered = chat(client), chat(client, tools=TOOLS)
+    assert offered.usage.prompt_tokens > without.usage.prompt_tokens + 4
+    assert offered.choices[0].message.content
+    assert not offered.choices[0].message.tool_calls
+
+
 @pytest.mark.parametrize("arguments, status, words", [
+    ({"tools": TOOLS, "tool_choice": "required"}, 501, "structured output"),
     ({"max_tokens": 100_000}, 400, "max_tokens"),
     ({"response_format": {"type": "json_object"}}, 501, "structured output"),
 ])

@@ -2,6 +2,8 @@
 import asyncio
 import hashlib
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -217,16 +219,21 @@ def test_asyncio(server, questions, labels):
     asyncio.run(run())
 
 
-def test_example(server, labels, tmp_path, questions):
+def test_example_with_its_progress_bar(server, labels, tmp_path, questions):
     file = tmp_path / "questions.jsonl"
     file.write_text("".join(json.dumps(q) + "\n" for q in questions))
+    ours, terminal = pty.openpty()
     done = subprocess.run(
         [sys.executable, ROOT / "clients/python/examples/decide_file.py", file, "--address", server,
          "--labels", ",".join(labels), "--mode", "fast", "--max-mismatch", "0.05"],
-        capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+        stdout=subprocess.PIPE, stderr=terminal, text=True, timeout=60, check=False)
+    os.close(terminal)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert done.returncode == 0, shown
     assert len(done.stdout.splitlines()) == len(questions)
-    assert "40 answered, 0 failed" in done.stderr
+    assert f"[{'#' * 40}] 40/40" in shown
+    assert "40 answered, 0 failed" in shown
 
 
 def test_types():
