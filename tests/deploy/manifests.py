@@ -1,5 +1,7 @@
 """What users hand to Kubernetes: the overlays of deploy/k8s and the chart of deploy/helm, rendered."""
 
+import copy
+import functools
 import pathlib
 import shutil
 import subprocess
@@ -19,11 +21,18 @@ class RenderError(AssertionError):
     """kubectl or helm refused."""
 
 
-def _output(*command):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+@functools.cache
+def _rendered(command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RenderError(done.stderr)
-    return [d for d in yaml.safe_load_all(done.stdout) if d]
+    return [d for d in yaml.load_all(done.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            if d]
+
+
+def _output(*command):
+    """Rendered once in a process; the copy is the caller's."""
+    return copy.deepcopy(_rendered(tuple(map(str, command))))
 
 
 def kustomize(overlay):
@@ -36,9 +45,9 @@ def values_of(overlay):
     return [] if overlay == "cpu" else ["--values", EXAMPLES / f"{overlay}.yaml"]
 
 
-def helm(*arguments, release="spade"):
+def helm(*arguments, release="spade", chart=CHART):
     """The chart's resources."""
-    return _output("helm", "template", release, CHART, "--namespace", "spade",
+    return _output("helm", "template", release, chart, "--namespace", "spade",
                    "--kube-version", "1.33", *arguments)
 
 
