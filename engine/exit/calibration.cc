@@ -11,15 +11,24 @@ namespace spade {
 
 using Json = nlohmann::json;
 
+namespace {
+
+Json AddHeads(const std::vector<ExitHead>& heads, int64_t labels, int64_t hidden,
+              calibration::Writer& writer) {
+  Json list = Json::array();
+  for (const ExitHead& head : heads) {
+    list.push_back({{"layer", head.layer}, {"temperature", head.temperature}});
+    writer.AddTensor(WeightName(head.layer), head.weight, {labels, hidden});
+    writer.AddTensor(BiasName(head.layer), head.bias, {labels});
+  }
+  return list;
+}
+
+}  // namespace
+
 std::string SerializeCalibration(const Calibration& calibration) {
   calibration::Writer writer(kCalibrationFormat, calibration);
-  Json exits = Json::array();
   const auto labels = static_cast<int64_t>(calibration.label_ids.size());
-  for (const ExitHead& exit : calibration.exits) {
-    exits.push_back({{"layer", exit.layer}, {"temperature", exit.temperature}});
-    writer.AddTensor(WeightName(exit.layer), exit.weight, {labels, calibration.hidden_size});
-    writer.AddTensor(BiasName(exit.layer), exit.bias, {labels});
-  }
   Json curve = Json::array();
   for (const TradePoint& point : calibration.curve) {
     curve.push_back({point.mismatch, point.exited, point.saving});
@@ -28,7 +37,11 @@ std::string SerializeCalibration(const Calibration& calibration) {
   description["position"] = calibration.position == SpadePosition::kKept ? "kept" : "reset";
   description["label_texts"] = calibration.label_texts;
   description["label_ids"] = calibration.label_ids;
-  description["exits"] = std::move(exits);
+  description["exits"] = AddHeads(calibration.exits, labels, calibration.hidden_size, writer);
+  if (!calibration.other_heads.empty()) {
+    description["other_heads"] =
+        AddHeads(calibration.other_heads, labels, calibration.hidden_size, writer);
+  }
   description["curve"] = std::move(curve);
   writer.AddCertificates(calibration.certificates);
   return writer.Finish();

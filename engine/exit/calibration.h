@@ -67,6 +67,8 @@ struct Calibration : CalibrationIdentity {
   std::vector<ExitHead> exits;            // ascending layers
   std::vector<Certificate> certificates;  // ascending max_mismatch
   std::vector<TradePoint> curve;          // from no exits to all; for reports only
+  // Of the layers that were watched and got no exit, ascending; for reports only.
+  std::vector<ExitHead> other_heads;
 };
 
 // The loosest of the certificates (ascending max_mismatch) within `max_mismatch`; nullptr if none

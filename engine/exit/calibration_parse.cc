@@ -41,12 +41,15 @@ absl::Status ParseLabels(const Json& description, Calibration& calibration) {
   return absl::OkStatus();
 }
 
-absl::Status ParseExits(const Json& description, const SafeTensorsFile& file,
-                        Calibration& calibration) {
-  SPADE_ASSIGN_OR_RETURN(const Json* exits, List(description, "exits", -1));
+// The heads of list `key`, in ascending layers.
+absl::StatusOr<std::vector<ExitHead>> ParseHeads(const Json& description, const char* key,
+                                                 const SafeTensorsFile& file,
+                                                 const Calibration& calibration) {
+  SPADE_ASSIGN_OR_RETURN(const Json* list, List(description, key, -1));
   const auto labels = static_cast<int64_t>(calibration.label_ids.size());
+  std::vector<ExitHead> heads;
   int64_t previous = 0;
-  for (const Json& entry : *exits) {
+  for (const Json& entry : *list) {
     SPADE_ASSIGN_OR_RETURN(const Json* layer_json, Member(entry, "layer"));
     SPADE_ASSIGN_OR_RETURN(const int64_t layer,
                            Integer(*layer_json, "layer", previous + 1, kMaxLayers));
@@ -59,11 +62,22 @@ absl::Status ParseExits(const Json& description, const SafeTensorsFile& file,
     SPADE_ASSIGN_OR_RETURN(head.weight,
                            Values(file, WeightName(head.layer), {labels, calibration.hidden_size}));
     SPADE_ASSIGN_OR_RETURN(head.bias, Values(file, BiasName(head.layer), {labels}));
-    calibration.exits.push_back(std::move(head));
+    heads.push_back(std::move(head));
     previous = layer;
   }
+  return heads;
+}
+
+absl::Status ParseExits(const Json& description, const SafeTensorsFile& file,
+                        Calibration& calibration) {
+  SPADE_ASSIGN_OR_RETURN(calibration.exits, ParseHeads(description, "exits", file, calibration));
   if (calibration.exits.empty()) return Malformed("it has no exits");
-  if (file.tensors.size() != 2 * calibration.exits.size()) {
+  if (description.contains("other_heads")) {  // else it is older than they
+    SPADE_ASSIGN_OR_RETURN(calibration.other_heads,
+                           ParseHeads(description, "other_heads", file, calibration));
+  }
+  // A layer that comes in both lists has too few tensors.
+  if (file.tensors.size() != 2 * (calibration.exits.size() + calibration.other_heads.size())) {
     return Malformed("it holds tensors that belong to no exit");
   }
   return absl::OkStatus();

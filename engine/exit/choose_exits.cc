@@ -1,6 +1,7 @@
 #include "engine/exit/choose_exits.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/exit/thresholds.h"
 
@@ -21,34 +22,51 @@ double PredictedSaving(const ExitOutcomes& candidates, const std::vector<int32_t
     const std::vector<float> best = BestThresholds(outcomes, costs, thresholds, /*margin=*/1);
     saving += ReplayExits(outcomes, best, costs).NetSaving();
   }
-  return saving;
+  return saving / std::max<double>(1, double(options.max_mismatches.size()));
+}
+
+std::vector<int32_t> With(std::vector<int32_t> chosen, int32_t index) {
+  chosen.insert(std::ranges::upper_bound(chosen, index), index);
+  return chosen;
+}
+
+struct Addition {
+  int32_t index = -1;  // -1: all are chosen
+  double saving = 0;
+};
+
+// The candidate that saves most beside those chosen.
+Addition BestAddition(const ExitOutcomes& candidates, const std::vector<int32_t>& chosen,
+                      const LayerCosts& costs, const ChooseOptions& options) {
+  Addition best;
+  for (auto index = static_cast<int32_t>(candidates.exits.size()) - 1; index >= 0; --index) {
+    if (std::ranges::find(chosen, index) != chosen.end()) continue;
+    const double saving = PredictedSaving(candidates, With(chosen, index), costs, options);
+    if (best.index < 0 || saving > best.saving) best = {index, saving};
+  }
+  return best;
 }
 
 }  // namespace
 
-std::vector<int32_t> ChooseExits(const ExitOutcomes& candidates, const LayerCosts& costs,
-                                 const ChooseOptions& options) {
-  const auto count = static_cast<int32_t>(candidates.exits.size());
-  std::vector<int32_t> chosen;
-  double saving = 0;
-  while (static_cast<int32_t>(chosen.size()) < std::min(count, options.max_exits)) {
-    int32_t best = -1;
-    double best_saving = 0;
-    for (int32_t index = count - 1; index >= 0; --index) {
-      if (std::ranges::find(chosen, index) != chosen.end()) continue;
-      std::vector<int32_t> trial = chosen;
-      trial.insert(std::ranges::upper_bound(trial, index), index);
-      const double with_it = PredictedSaving(candidates, trial, costs, options);
-      if (best >= 0 && with_it <= best_saving) continue;
-      best = index;
-      best_saving = with_it;
+ExitChoice ChooseExits(const ExitOutcomes& candidates, const LayerCosts& costs,
+                       const ChooseOptions& options) {
+  ExitChoice choice;
+  while (true) {
+    const Addition best = BestAddition(candidates, choice.exits, costs, options);
+    if (best.index < 0) return choice;
+    const int32_t layer = candidates.exits[static_cast<size_t>(best.index)].layer;
+    const auto count = static_cast<int32_t>(choice.exits.size());
+    const bool pays = best.saving > choice.saving;
+    if (count >= options.max_exits || (!pays && count >= options.min_exits)) {
+      choice.next = layer;
+      choice.saving_with_next = best.saving;
+      return choice;
     }
-    const bool enough = static_cast<int32_t>(chosen.size()) >= options.min_exits;
-    if (enough && best_saving <= saving) break;
-    chosen.insert(std::ranges::upper_bound(chosen, best), best);
-    saving = best_saving;
+    if (!pays) choice.no_gain.push_back(layer);
+    choice.exits = With(std::move(choice.exits), best.index);
+    choice.saving = best.saving;
   }
-  return chosen;
 }
 
 }  // namespace spade

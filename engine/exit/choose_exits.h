@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/exit/outcomes.h"
@@ -15,11 +16,20 @@ struct ChooseOptions {
   int64_t certification_prompts = 0;
 };
 
+// The exit points picked, and why no more were.
+struct ExitChoice {
+  std::vector<int32_t> exits;    // ascending indices of the candidates' columns
+  std::vector<int32_t> no_gain;  // layers of those that only min_exits asked for
+  double saving = 0;             // predicted with them: mean share of compute over the bounds
+  std::optional<int32_t> next;   // layer of the best one left out; none: all were taken
+  double saving_with_next = 0;
+};
+
 // Picks exit points from `candidates`, one column for each layer that could have one: greedily adds
 // the layer that raises the predicted net saving (prompt rows spared minus checks) most, until none
-// does or there are max_exits; deeper layers first where nothing is gained. Returns ascending
-// indices of candidates.exits, at least min(min_exits, candidates) of them.
-std::vector<int32_t> ChooseExits(const ExitOutcomes& candidates, const LayerCosts& costs,
-                                 const ChooseOptions& options);
+// does or there are max_exits; deeper layers first where nothing is gained. At least
+// min(min_exits, candidates) of them.
+ExitChoice ChooseExits(const ExitOutcomes& candidates, const LayerCosts& costs,
+                       const ChooseOptions& options);
 
 }  // namespace spade

@@ -30,7 +30,7 @@ absl::Status CheckExamples(const char* part, const TokenExamples& examples) {
   return absl::OkStatus();
 }
 
-// Reduced-rank regression of what the remaining layers add on the hidden state: the ridge solution,
+// Reduced-rank regression of what the target adds on the hidden state: the ridge solution,
 // projected on the directions in which its predictions vary most.
 class ReducedRank {
  public:
@@ -119,6 +119,30 @@ std::vector<double> Minimize(const TokenProblem& fitting, const TokenProblem& va
 }
 
 }  // namespace
+
+std::vector<float> CandidateTargets(const CandidateHead& head, std::span<const float> final,
+                                    std::span<const float> log_sum_exps) {
+  const auto hidden = std::ssize(head.norm);
+  const auto samples = std::ssize(log_sum_exps);
+  const auto candidates = std::ssize(head.rows) / hidden;
+  FloatMatrix states = FloatMap(final.data(), samples, hidden);
+  const Eigen::VectorXf rms = (states.rowwise().squaredNorm() / static_cast<float>(hidden))
+                                  .array()
+                                  .
+                                  operator+(head.norm_epsilon)
+                                  .sqrt();
+  states = rms.cwiseInverse().asDiagonal() * states;
+  states = states * FloatMap(head.norm.data(), 1, hidden).row(0).asDiagonal();
+  FloatMatrix targets(samples, candidates + 1);
+  targets.leftCols(candidates).noalias() =
+      states * FloatMap(head.rows.data(), candidates, hidden).transpose();
+  for (Eigen::Index s = 0; s < samples; ++s) {
+    auto row = targets.row(s).head(candidates);
+    row = (row.array() - log_sum_exps[static_cast<size_t>(s)]).exp();
+    targets(s, candidates) = std::clamp(1 - row.sum(), 0.0f, 1.0f);
+  }
+  return {targets.data(), targets.data() + targets.size()};
+}
 
 absl::StatusOr<TokenFit> FitTokenExit(int32_t layer, const CandidateHead& head,
                                       const TokenExamples& fitting, const TokenExamples& validation,

@@ -16,14 +16,20 @@ struct CandidateHead {
   float norm_epsilon = 0;
 };
 
-// Rows of generated tokens at one exit, and what full depth made of them. Not owned.
+// Rows of generated tokens at one exit, and what the target made of them: the SPADE pass from
+// there, or full depth. Not owned.
 struct TokenExamples {
   int64_t samples = 0;
   std::span<const float> hidden;   // (samples, hidden): at the exit
-  std::span<const float> final;    // (samples, hidden): before the final norm, at full depth
-  std::span<const float> targets;  // (samples, candidates + 1): full depth's probabilities; the
+  std::span<const float> final;    // (samples, hidden): the target's, before the final norm
+  std::span<const float> targets;  // (samples, candidates + 1): the target's probabilities; the
                                    // last is that of all other tokens
 };
+
+// Targets of rows that ended in `final` (samples, hidden), where the logits of all tokens have the
+// logarithms of summed exponentials `log_sum_exps` (samples).
+std::vector<float> CandidateTargets(const CandidateHead& head, std::span<const float> final,
+                                    std::span<const float> log_sum_exps);
 
 struct TokenFitOptions {
   int32_t rank = 64;
@@ -35,12 +41,12 @@ struct TokenFitOptions {
 
 struct TokenFit {
   TokenExit exit;
-  double kl = 0;         // mean KL(full depth || L-SPADE) on validation, nats
-  double agreement = 0;  // share of validation samples whose most probable entry is full depth's
+  double kl = 0;         // mean KL(target || L-SPADE) on validation, nats
+  double agreement = 0;  // share of validation samples whose most probable entry is the target's
 };
 
 // Fits L-SPADE for the open vocabulary at one exit. Reduced-rank ridge regression onto what the
-// remaining layers add starts it; L-BFGS then minimises KL(full depth || L-SPADE). Validation
+// target adds starts it; L-BFGS then minimises KL(target || L-SPADE). Validation
 // chooses the ridge, says when to stop, and sets the temperature. Deterministic. INVALID_ARGUMENT
 // for fewer than two samples in either part or values that are not finite.
 absl::StatusOr<TokenFit> FitTokenExit(int32_t layer, const CandidateHead& head,

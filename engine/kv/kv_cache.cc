@@ -39,8 +39,8 @@ absl::StatusOr<int64_t> TotalBytes(const KvShape& shape, int32_t num_blocks) {
 
 }  // namespace
 
-absl::StatusOr<KvCache> KvCache::Create(Backend& backend, const KvShape& shape,
-                                        int32_t num_blocks) {
+absl::StatusOr<KvCache> KvCache::Create(Backend& backend, const KvShape& shape, int32_t num_blocks,
+                                        int32_t num_scratch_blocks) {
   const absl::StatusOr<int64_t> total = TotalBytes(shape, num_blocks);
   if (!total.ok()) return total.status();
   const size_t bytes = static_cast<size_t>(*total / shape.num_layers / 2);
@@ -48,25 +48,37 @@ absl::StatusOr<KvCache> KvCache::Create(Backend& backend, const KvShape& shape,
   KvCache cache;
   cache.shape_ = shape;
   cache.num_blocks_ = num_blocks;
-  for (int32_t i = 0; i < 2 * shape.num_layers; ++i) {
+  for (int32_t layer = 0; layer < shape.num_layers; ++layer) {
+    if (absl::Status status = cache.AddView(backend, bytes, *total); !status.ok()) return status;
+  }
+  if (num_scratch_blocks > 0) {
+    const int64_t scratch = shape.bytes_per_scratch_block() * num_scratch_blocks;
+    const auto half = static_cast<size_t>(scratch / 2);
+    if (absl::Status status = cache.AddView(backend, half, *total); !status.ok()) return status;
+  }
+  return cache;
+}
+
+absl::Status KvCache::AddView(Backend& backend, size_t bytes, int64_t total) {
+  void* places[2];
+  for (void*& place : places) {
     absl::StatusOr<Buffer> buffer = backend.Allocate(bytes);
     if (absl::IsResourceExhausted(buffer.status())) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("the KV cache asks for ", *total, " bytes (", num_blocks, " blocks of ",
-                       shape.block_size, " positions, ", shape.bytes_per_block(),
+          absl::StrCat("the KV cache asks for ", total, " bytes (", num_blocks_, " blocks of ",
+                       shape_.block_size, " positions, ", shape_.bytes_per_block(),
                        " bytes each), more than there are; lower --kv-memory (",
                        buffer.status().message(), ")"));
     }
     if (!buffer.ok()) return buffer.status();
-    cache.buffers_.push_back(*std::move(buffer));
+    place = buffer->data();
+    buffers_.push_back(*std::move(buffer));
   }
-  for (size_t layer = 0; layer < static_cast<size_t>(shape.num_layers); ++layer) {
-    cache.views_.push_back(KvView{.keys = cache.buffers_[2 * layer].data(),
-                                  .values = cache.buffers_[2 * layer + 1].data(),
-                                  .dtype = shape.dtype,
-                                  .block_size = shape.block_size});
-  }
-  return cache;
+  views_.push_back(KvView{.keys = places[0],
+                          .values = places[1],
+                          .dtype = shape_.dtype,
+                          .block_size = shape_.block_size});
+  return absl::OkStatus();
 }
 
 }  // namespace spade

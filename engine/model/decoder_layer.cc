@@ -1,12 +1,24 @@
 #include "engine/model/decoder_layer.h"
 
+#include "kernels/check.h"
+
 namespace spade {
 namespace {
 
+// fn(rows, first row, where their keys and values are) for the pool's rows and for the scratch's.
+template <typename Fn>
+void ForEachPagedPart(const DecoderLayer& layer, const RowBatch& batch, const Fn& fn) {
+  const BatchView pool = batch.Pool();
+  if (pool.rows() > 0) fn(pool, int64_t{0}, layer.kv);
+  if (pool.rows() == batch.paged_rows()) return;
+  SPADE_DCHECK(layer.scratch.keys != nullptr);
+  fn(batch.Scratch(), pool.rows(), layer.scratch);
+}
+
 void StorePaged(const DecoderLayer& layer, const RowBatch& batch, const Activations& x) {
-  if (batch.paged_rows() == 0) return;
-  layer.backend.StoreKv(x.qkv.Slice(0, batch.paged_rows()), layer.config.heads(), batch.Paged(),
-                        layer.kv);
+  ForEachPagedPart(layer, batch, [&](const BatchView& rows, int64_t first, const KvView& kv) {
+    layer.backend.StoreKv(x.qkv.Slice(first, rows.rows()), layer.config.heads(), rows, kv);
+  });
 }
 
 void DropRowsWithoutOutput(Backend& backend, RowBatch& batch, Activations& x) {
@@ -25,10 +37,10 @@ void DropRowsWithoutOutput(Backend& backend, RowBatch& batch, Activations& x) {
 void Attend(const DecoderLayer& layer, const RowBatch& batch, Activations& x) {
   const HeadLayout heads = layer.config.heads();
   const int64_t paged = batch.paged_rows();
-  if (paged > 0) {
-    layer.backend.Attention(x.qkv.Slice(0, paged), heads, batch.Paged(), layer.kv,
-                            x.attended.Slice(0, paged));
-  }
+  ForEachPagedPart(layer, batch, [&](const BatchView& rows, int64_t first, const KvView& kv) {
+    layer.backend.Attention(x.qkv.Slice(first, rows.rows()), heads, rows, kv,
+                            x.attended.Slice(first, rows.rows()));
+  });
   if (batch.spade_rows > 0) {
     layer.backend.StartSelfAttention(x.qkv.Slice(paged, batch.spade_rows), heads, layer.start,
                                      x.attended.Slice(paged, batch.spade_rows));

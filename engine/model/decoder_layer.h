@@ -12,9 +12,10 @@ struct DecoderLayer {
   Backend& backend;
   const ModelConfig& config;
   const LayerWeights& weights;
-  KvView kv;          // read and written by paged rows
-  StartView start;    // read by SPADE rows
-  bool last = false;  // of the model: rows that want no output are dropped
+  KvView kv;            // read and written by paged rows
+  KvView scratch = {};  // the same, of those whose blocks are the scratch's
+  StartView start;      // read by SPADE rows
+  bool last = false;    // of the model: rows that want no output are dropped
 };
 
 // Runs the layer over x.hidden, in place. SPADE rows (arXiv 2507.17618) share every matmul with the

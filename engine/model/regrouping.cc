@@ -15,6 +15,7 @@ void Regrouping::Begin(const RowBatch& batch) {
   next_.Clear();
   next_.block_tables.assign(batch.block_tables.begin(), batch.block_tables.end());
   next_.table_stride = batch.table_stride;
+  next_.first_scratch_table = batch.first_scratch_table;
 }
 
 void Regrouping::Stay(int32_t row, bool wants_output) {

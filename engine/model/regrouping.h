@@ -17,8 +17,9 @@ struct ParkedRow {
 };
 
 // What a boundary between two stages makes of a batch: which rows go on, which turn into SPADE rows
-// (arXiv 2507.17618), and which parked rows join. Rows not named leave. List paged rows first, each
-// sequence's together and ascending in position; then SPADE rows. Reused from step to step.
+// (arXiv 2507.17618), and which parked rows join. Rows not named leave. List paged rows first,
+// those of the scratch after the others, each sequence's together and ascending in position; then
+// SPADE rows. Reused from step to step.
 class Regrouping {
  public:
   // As RowBatch::Reserve.

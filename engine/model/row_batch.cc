@@ -31,7 +31,14 @@ void RowBatch::Clear() {
   wants_output.clear();
   block_tables.clear();
   table_stride = 0;
+  first_scratch_table = kNoScratch;
   spade_rows = 0;
+}
+
+size_t RowBatch::ScratchBegin() const {
+  const auto is_pool = [this](int32_t table) { return table < first_scratch_table; };
+  SPADE_DCHECK(std::ranges::is_partitioned(sequences, is_pool));
+  return static_cast<size_t>(std::ranges::partition_point(sequences, is_pool) - sequences.begin());
 }
 
 void RowBatch::Keep(std::span<const int32_t> rows) {

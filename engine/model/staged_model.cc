@@ -78,6 +78,7 @@ void StagedModel::RunStage(int32_t stage, RowBatch& batch, std::span<const KvVie
                      .config = config_,
                      .weights = weights_.layers[index],
                      .kv = kv[index],
+                     .scratch = kv.size() > weights_.layers.size() ? kv.back() : KvView{},
                      .start = start(layer),
                      .last = layer + 1 == config_.num_layers},
                     batch, x_);

@@ -51,7 +51,7 @@ class StagedModel {
 
   // Embeds the batch's ids and computes the rotary angles of its positions.
   void Begin(const RowBatch& batch);
-  // Runs the stage's layers over the batch; `kv`: one view a layer of the whole model. In the
+  // Runs the stage's layers over the batch; `kv`: KvCache::views, of the whole model. In the
   // model's last layer rows that want no output stop after writing keys and values: `batch` keeps
   // the others only (an exact saving).
   void RunStage(int32_t stage, RowBatch& batch, std::span<const KvView> kv);

@@ -114,6 +114,13 @@ absl::StatusOr<int32_t> ChooseContext(const EngineOptions& options, const ModelC
   return options.max_context > 0 ? options.max_context : config.max_context;
 }
 
+// What the decisions of one step may need, of which no cache wants the blocks.
+int32_t ScratchBlocks(const EngineOptions& options) {
+  if (options.prefix_cache) return 0;
+  const int32_t full = (options.max_rows + options.block_size - 1) / options.block_size;
+  return full + std::min(options.max_sequences, options.max_rows);
+}
+
 absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   ModelInfo& info = parts->info;
   const KvShape shape{info.config.num_layers, info.config.num_kv_heads, info.config.head_dim,
@@ -129,9 +136,15 @@ absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   } else {
     demand.available_bytes = AvailableMemory(MemorySources{});
   }
+  const int32_t scratch_blocks = ScratchBlocks(options);
+  const int64_t scratch_bytes = shape.bytes_per_scratch_block() * scratch_blocks;
+  if (demand.available_bytes > 0) {
+    demand.available_bytes = std::max<int64_t>(1, demand.available_bytes - scratch_bytes);
+  }
   SPADE_ASSIGN_OR_RETURN(const int32_t blocks, PlanKvBlocks(demand));
-  SPADE_ASSIGN_OR_RETURN(parts->kv, KvCache::Create(*parts->backend, shape, blocks));
-  info.kv_bytes = shape.bytes_per_block() * blocks;
+  SPADE_ASSIGN_OR_RETURN(parts->kv,
+                         KvCache::Create(*parts->backend, shape, blocks, scratch_blocks));
+  info.kv_bytes = shape.bytes_per_block() * blocks + scratch_bytes;
   const int64_t positions = int64_t{blocks} * options.block_size;
   if (positions < info.max_context) {
     spdlog::warn("kv cache holds less than one full context positions={} max_context={}", positions,
@@ -154,6 +167,7 @@ void MakeScheduler(const EngineOptions& options, EngineParts* parts) {
   scheduler.block_size = options.block_size;
   scheduler.max_context = parts->info.max_context;
   scheduler.prefix_cache = options.prefix_cache;
+  scheduler.scratch_blocks = ScratchBlocks(options);
   scheduler.num_stages = parts->model->num_stages();
   parts->scheduler = std::make_unique<Scheduler>(scheduler, &*parts->pool, &*parts->hasher);
 }

@@ -139,13 +139,17 @@ void StepRunner::Regroup(int32_t boundary, std::span<StepItem> items) {
   }
   next_riders_.clear();
   regrouping_.Begin(batch_);
+  if (resuming_) {
+    RegroupResumed(boundary);
+    return;
+  }
   int32_t row = 0;
   for (Rider rider : riders_) {
     StepItem& item = items[static_cast<size_t>(rider.item)];
     const int32_t first_row = row;
     row += rider.count;
     int32_t staying = rider.count;
-    if (!resuming_ && LeftAsDecision(item)) {
+    if (LeftAsDecision(item)) {
       LeaveAsSpade(rider, first_row, boundary, item);
       continue;
     }
@@ -155,20 +159,39 @@ void StepRunner::Regroup(int32_t boundary, std::span<StepItem> items) {
     } else {
       JoinParked(rider, boundary, item);
     }
-    if (!resuming_) Probe(rider, first_row, boundary, item);
+    Probe(rider, first_row, boundary, item);
     for (int32_t i = 0; i < staying; ++i) regrouping_.Stay(first_row + i);
     if (rider.count > 0) next_riders_.push_back(rider);
   }
-  if (resuming_) JoinDecisions(boundary);
   for (; row < batch_.rows(); ++row) regrouping_.Stay(row);
   for (size_t i = 0; i < spade_rows_.size(); ++i) {
     regrouping_.BecomeSpade(spade_rows_[i], spade_positions_[i]);
   }
   // What leaves is copied out before what joins is copied in; only then are its slots free.
   if (!park_rows_.empty()) model_->Park(park_rows_, park_slots_, parking_.rows());
+  FinishRegrouping();
+}
+
+void StepRunner::FinishRegrouping() {
   model_->Regroup(regrouping_, batch_, parking_.rows());
   for (const int32_t slot : joined_slots_) parking_.Give(slot);
   std::swap(riders_, next_riders_);
+}
+
+// All stay, and the decisions that were parked here join; the scratch's after the pool's.
+void StepRunner::RegroupResumed(int32_t boundary) {
+  for (const bool scratch : {false, true}) {
+    int32_t row = 0;
+    for (const Rider& rider : riders_) {
+      const int32_t first_row = row;
+      row += rider.count;
+      if ((rider.table >= batch_.first_scratch_table) != scratch) continue;
+      for (int32_t i = 0; i < rider.count; ++i) regrouping_.Stay(first_row + i);
+      next_riders_.push_back(rider);
+    }
+    JoinDecisions(boundary, scratch);
+  }
+  FinishRegrouping();
 }
 
 ParkedRow StepRunner::Park(const Rider& rider, int32_t first_row, int32_t offset) {
@@ -240,9 +263,10 @@ void StepRunner::JoinParked(Rider& rider, int32_t boundary, const StepItem& item
   parked.erase(first, parked.end());
 }
 
-void StepRunner::JoinDecisions(int32_t boundary) {
+void StepRunner::JoinDecisions(int32_t boundary, bool scratch) {
   for (const ParkedDecision& parked : parked_decisions_) {
     if (parked.boundary != boundary) continue;
+    if ((parked.table >= batch_.first_scratch_table) != scratch) continue;
     const auto count = static_cast<int32_t>(parked.rows.size());
     for (const ParkedRow& row : parked.rows) {
       regrouping_.Join(row, parked.table, /*wants_output=*/&row == &parked.rows.back());

@@ -59,16 +59,31 @@ void StepRunner::Climb(std::span<StepItem> items) {
   resuming_ = false;
   sample_ = {};
   BeginBatch(items);
-  for (size_t i = 0; i < items.size(); ++i) AddRider(items[i], static_cast<int32_t>(i));
+  AddInParts([&](bool scratch) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (items[i].sequence->uses_scratch == scratch) AddRider(items[i], static_cast<int32_t>(i));
+    }
+  });
   RunStages(items);
+}
+
+// What has blocks of the pool comes first.
+template <typename Add>
+void StepRunner::AddInParts(const Add& add) {
+  add(/*scratch=*/false);
+  batch_.first_scratch_table = batch_.num_tables();
+  add(/*scratch=*/true);
 }
 
 void StepRunner::RunParked(std::span<StepItem> items) {
   resuming_ = true;
   BeginBatch(items);
-  for (ParkedDecision& parked : parked_decisions_) {
-    parked.table = AddTable(*items[static_cast<size_t>(parked.item)].sequence);
-  }
+  AddInParts([&](bool scratch) {
+    for (ParkedDecision& parked : parked_decisions_) {
+      const Sequence& sequence = *items[static_cast<size_t>(parked.item)].sequence;
+      if (sequence.uses_scratch == scratch) parked.table = AddTable(sequence);
+    }
+  });
   RunStages(items);
 }
 
@@ -136,10 +151,10 @@ void StepRunner::BeginBatch(std::span<const StepItem> items) {
 int32_t StepRunner::AddTable(const Sequence& sequence) {
   const std::vector<BlockId>& blocks = sequence.blocks;
   const auto stride = static_cast<size_t>(batch_.table_stride);
-  const size_t table = batch_.block_tables.size() / stride;
+  const int32_t table = batch_.num_tables();
   batch_.block_tables.insert(batch_.block_tables.end(), blocks.begin(), blocks.end());
-  batch_.block_tables.resize((table + 1) * stride, 0);
-  return static_cast<int32_t>(table);
+  batch_.block_tables.resize((static_cast<size_t>(table) + 1) * stride, 0);
+  return table;
 }
 
 void StepRunner::AddRider(StepItem& item, int32_t index) {

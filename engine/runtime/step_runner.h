@@ -108,6 +108,8 @@ class StepRunner {
   // step_runner.cc: the climb.
   void Reserve();
   void BeginBatch(std::span<const StepItem> items);
+  template <typename Add>
+  void AddInParts(const Add& add);
   void AddRider(StepItem& item, int32_t index);
   int32_t AddTable(const Sequence& sequence);
   void RunStages(std::span<StepItem> items);
@@ -125,7 +127,9 @@ class StepRunner {
   void LeaveAsSpade(const Rider& rider, int32_t first_row, int32_t boundary, StepItem& item);
   void LeaveEarly(Rider& rider, int32_t first_row, int32_t boundary, const StepItem& item);
   void JoinParked(Rider& rider, int32_t boundary, const StepItem& item);
-  void JoinDecisions(int32_t boundary);
+  void RegroupResumed(int32_t boundary);
+  void FinishRegrouping();
+  void JoinDecisions(int32_t boundary, bool scratch);
   ParkedRow Park(const Rider& rider, int32_t first_row, int32_t offset);
 
   // step_outputs.cc: logits, labels, draws.

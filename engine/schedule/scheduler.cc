@@ -39,7 +39,8 @@ absl::StatusOr<SequenceId> Scheduler::Impl::Add(SequenceSpec spec) {
                      " tokens: shorten the prompt or lower max_tokens"));
   }
   const int64_t capacity = int64_t{pool_->num_blocks()} * options_.block_size;
-  if (total > capacity) {
+  const bool uses_scratch = FitsScratch(spec);
+  if (!uses_scratch && total > capacity) {
     return absl::InvalidArgumentError(absl::StrCat(
         asked, " exceeds the KV cache of ", capacity,
         " tokens: shorten the prompt, lower max_tokens or give the server a larger --kv-memory"));
@@ -49,6 +50,7 @@ absl::StatusOr<SequenceId> Scheduler::Impl::Add(SequenceSpec spec) {
   sequence.id = id;
   sequence.arrival = id;
   sequence.spec = std::move(spec);
+  sequence.uses_scratch = uses_scratch;
   sequence.tokens = sequence.spec.prompt;
   sequence.frontier = KvFrontier(options_.num_stages);
   sequence.tenant = tenants_.Enter(sequence.spec.tenant);

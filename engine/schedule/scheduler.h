@@ -17,6 +17,8 @@ struct SchedulerOptions {
   int32_t num_stages = 1;
   int32_t max_context = 0;  // prompt + output positions a sequence may have; 0: what the pool holds
   bool prefix_cache = true;
+  // Blocks of the scratch (KvCache) of one step; 0: none.
+  int32_t scratch_blocks = 0;
   TenantWeights tenant_weights = {};
   int32_t max_tenants = 256;  // told apart; see TenantShares
 };
@@ -57,7 +59,9 @@ struct StepPlan {
 //   while there is room for all its tokens beside what the running ones still need, and for one
 //   block more for each of those: so that it is not preempted soon after.
 // - A whole_prompt sequence gets all its rows in one step, or waits. When it is the highest-ranked
-//   prefill, it may take the rows of decoding sequences that rank below it, for that step.
+//   prefill, it may take the rows of decoding sequences that rank below it, for that step. Where no
+//   prefix cache wants its blocks, and it fits one step, it takes blocks of the scratch, not of the
+//   pool: each layer overwrites what the one before it left there.
 // - When blocks run out, the lowest-ranked running sequence is preempted: its blocks are released
 //   and it waits, to be recomputed from its tokens (prompt and output) later. The lowest-ranked
 //   itself keeps its blocks and pauses.

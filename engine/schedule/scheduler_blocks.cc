@@ -10,6 +10,7 @@ namespace spade {
 
 // Blocks still to be allocated before all the sequence's tokens can run.
 int64_t Scheduler::Impl::Demand(const Sequence& sequence) const {
+  if (sequence.uses_scratch) return 0;
   // Rejected drafts may leave a block too many.
   return std::max<int64_t>(
       BlocksFor(sequence.length()) - static_cast<int64_t>(sequence.blocks.size()), 0);
@@ -19,6 +20,7 @@ int64_t Scheduler::Impl::Demand(const Sequence& sequence) const {
 // the rows that have their block: fewer only when no rank is lower, and for a whole prompt that
 // fits one step all or 0; otherwise it preempts no more than a first row needs.
 int32_t Scheduler::Impl::Reserve(Sequence& sequence, int32_t rows) {
+  if (sequence.uses_scratch) return ReserveScratch(sequence, rows);
   const bool all = sequence.spec.whole_prompt && sequence.pending() <= options_.max_rows;
   const int32_t start = sequence.frontier.filled(0);
   const auto rows_covered = [&] {
@@ -38,6 +40,24 @@ int32_t Scheduler::Impl::Reserve(Sequence& sequence, int32_t rows) {
   return all && rows_covered() < rows ? 0 : rows_covered();
 }
 
+// Whether nothing of the sequence is needed beyond the one step that runs all its rows.
+bool Scheduler::Impl::FitsScratch(const SequenceSpec& spec) const {
+  const auto rows = static_cast<int64_t>(spec.prompt.size());
+  return spec.whole_prompt && spec.max_tokens == 0 && !UsesCache(spec) &&
+         rows <= options_.max_rows &&
+         BlocksFor(static_cast<int32_t>(rows)) <= options_.scratch_blocks;
+}
+
+// All rows, or 0.
+int32_t Scheduler::Impl::ReserveScratch(Sequence& sequence, int32_t rows) {
+  SPADE_CHECK(sequence.frontier.filled(0) == 0 && rows == sequence.length());
+  const int32_t count = BlocksFor(rows);
+  if (count > options_.scratch_blocks - pass_.scratch_used) return 0;
+  sequence.blocks.clear();  // of a step that failed
+  for (int32_t i = 0; i < count; ++i) sequence.blocks.push_back(pass_.scratch_used++);
+  return rows;
+}
+
 void Scheduler::Impl::PreemptLowest() {
   Sequence* const lowest = running_.back();
   if (CanRun(*lowest)) {
@@ -45,6 +65,7 @@ void Scheduler::Impl::PreemptLowest() {
     if (Decodes(*lowest)) pass_.decodes_ahead -= DecodeRows(*lowest);
   }
   running_.pop_back();
+  pass_.scratch_users -= lowest->uses_scratch ? 1 : 0;
   DropDrafts(*lowest, /*num_kept=*/0);
   ReleaseBlocks(*lowest);
   lowest->phase = SequencePhase::kWaiting;
@@ -55,8 +76,10 @@ void Scheduler::Impl::PreemptLowest() {
 }
 
 void Scheduler::Impl::ReleaseBlocks(Sequence& sequence) {
-  for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block) {
-    pool_->Release(*block);
+  if (!sequence.uses_scratch) {
+    for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block) {
+      pool_->Release(*block);
+    }
   }
   sequence.blocks.clear();
   sequence.num_published = 0;

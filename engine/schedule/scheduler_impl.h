@@ -86,6 +86,8 @@ class Scheduler::Impl {
     int32_t budget = 0;         // rows left
     int32_t decodes_ahead = 0;  // rows that decoding sequences further on will take
     int64_t demand = 0;         // blocks that running sequences need for the tokens they have
+    int32_t scratch_used = 0;   // blocks of the scratch, by this step's rows
+    int64_t scratch_users = 0;  // running sequences that need none of the pool's blocks
     bool first_prefill = true;  // no prefill was looked at yet
     bool admitting = true;
   };
@@ -93,9 +95,10 @@ class Scheduler::Impl {
   int32_t BlocksFor(int32_t positions) const {
     return positions / options_.block_size + (positions % options_.block_size != 0);
   }
-  bool UsesCache(const Sequence& sequence) const {
-    return options_.prefix_cache && sequence.spec.use_prefix_cache;
+  bool UsesCache(const SequenceSpec& spec) const {
+    return options_.prefix_cache && spec.use_prefix_cache;
   }
+  bool UsesCache(const Sequence& sequence) const { return UsesCache(sequence.spec); }
   void CommitRows(const RanRows& rows);
   static void DropDrafts(Sequence& sequence, int32_t num_kept);
   int64_t Demand(const Sequence& sequence) const;
@@ -114,7 +117,9 @@ class Scheduler::Impl {
   Sequence* NextWaiting();
   bool WaitsForSibling(const Sequence& sequence) const;
 
+  bool FitsScratch(const SequenceSpec& spec) const;
   int32_t Reserve(Sequence& sequence, int32_t rows);
+  int32_t ReserveScratch(Sequence& sequence, int32_t rows);
   void PreemptLowest();
   void ReleaseBlocks(Sequence& sequence);
   void ShareCachedPrefix(Sequence& sequence);

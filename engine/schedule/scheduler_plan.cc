@@ -37,6 +37,7 @@ void Scheduler::Impl::BeginPass() {
   pass_ = Pass{.budget = options_.max_rows};
   plan_.num_looked_at = std::ssize(running_);
   for (const Sequence* sequence : running_) {
+    pass_.scratch_users += sequence->uses_scratch ? 1 : 0;
     if (!CanRun(*sequence)) continue;
     if (Decodes(*sequence)) pass_.decodes_ahead += DecodeRows(*sequence);
     pass_.demand += Demand(*sequence);
@@ -141,8 +142,8 @@ size_t Scheduler::Impl::Admit(const Sequence* limit) {
 bool Scheduler::Impl::TryAdmit(Sequence& sequence) {
   ShareCachedPrefix(sequence);
   const int64_t demand = Demand(sequence);
-  const int64_t spared = pass_.demand + static_cast<int64_t>(running_.size());
-  if (demand > pool_->num_available() - spared) {
+  const int64_t spared = pass_.demand + std::ssize(running_) - pass_.scratch_users;
+  if (!sequence.uses_scratch && demand > pool_->num_available() - spared) {
     // With nothing running all blocks are available, and Add saw to it that they suffice.
     SPADE_CHECK(!running_.empty());
     ReleaseBlocks(sequence);
@@ -165,6 +166,7 @@ bool Scheduler::Impl::TryAdmit(Sequence& sequence) {
   sequence.phase = SequencePhase::kRunning;
   plan_.admitted.push_back(sequence.id);
   pass_.demand += demand;
+  pass_.scratch_users += sequence.uses_scratch ? 1 : 0;
   return true;
 }
 

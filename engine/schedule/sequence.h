@@ -27,7 +27,7 @@ struct SequenceSpec {
   // 0: none.
   SequenceId share_prefix_of = 0;
   // Decisions run their whole prompt in one step, or in chunks of it where it exceeds the budget,
-  // and keep no KV afterwards.
+  // and keep no KV afterwards, but for what the prefix cache keeps.
   bool whole_prompt = false;
   // Its prompt's rows may leave early: the prefix cache then gets none of its blocks.
   bool may_leave = false;
@@ -49,6 +49,7 @@ struct Sequence {
   int32_t num_published = 0;  // blocks [0, num_published) were offered to the prefix cache
   bool awaits_token = false;  // its last row ran: nothing more to run before Append
   int32_t num_drafts = 0;     // of `tokens`, at the end: not verified yet
+  bool uses_scratch = false;  // `blocks` are the scratch's, given anew in the step that runs it
   bool fills_cache = false;   // may_leave, but others begin with its prompt: it must not leave
   uint64_t arrival = 0;       // order of Add
   TenantIndex tenant = 0;

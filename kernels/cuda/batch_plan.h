@@ -23,6 +23,7 @@ class BatchPlan {
   // Plans for `group` query heads a KV head. False: the batch is the one planned for already. Keeps
   // a copy of the batch, since callers reuse their memory.
   bool Update(const BatchView& batch, int32_t group);
+  bool IsPlanned(const BatchView& batch, int32_t group) const;
 
   const TileGroup& single_rows() const { return single_rows_; }
   const TileGroup& several_rows() const { return several_rows_; }
@@ -35,7 +36,6 @@ class BatchPlan {
   std::span<const int32_t> tiles() const;
 
  private:
-  bool IsPlanned(const BatchView& batch, int32_t group) const;
   void AddTiles(TileGroup& tile_group, bool single);
 
   std::vector<int32_t> positions_;

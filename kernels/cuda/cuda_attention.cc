@@ -10,13 +10,17 @@ constexpr int64_t kBlocksPerProcessor = 4;
 
 }  // namespace
 
-// The batch of a step is the same at every layer: it goes over once.
+// The two batches of a step are the same at every layer: they go over once.
 void CudaBackend::PrepareBatch(const BatchView& batch, const HeadLayout& heads) {
   SPADE_CHECK(heads.q_heads % heads.kv_heads == 0);
-  if (!plan_.Update(batch, heads.q_heads / heads.kv_heads)) return;
-  const std::span<const int32_t> parts[] = {plan_.tiles(), plan_.positions(), plan_.sequences(),
-                                            plan_.block_tables()};
-  plan_on_device_ = plan_courier_.Send(parts);
+  const int32_t group = heads.q_heads / heads.kv_heads;
+  if (planned_now_->plan.IsPlanned(batch, group)) return;
+  planned_now_ = &planned_[planned_now_ == planned_.data() ? 1 : 0];
+  const cuda::BatchPlan& plan = planned_now_->plan;
+  if (!planned_now_->plan.Update(batch, group)) return;
+  const std::span<const int32_t> parts[] = {plan.tiles(), plan.positions(), plan.sequences(),
+                                            plan.block_tables()};
+  planned_now_->on_device = planned_now_->courier.Send(parts);
 }
 
 void CudaBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
@@ -24,7 +28,7 @@ void CudaBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& 
   SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
   if (qkv.rows == 0) return;
   PrepareBatch(batch, heads);
-  const int32_t* positions = plan_on_device_ + plan_.tiles().size();
+  const int32_t* positions = planned_now_->on_device + planned_now_->plan.tiles().size();
   const int32_t* sequences = positions + qkv.rows;
   cuda::StoreKv({static_cast<const float*>(qkv.data), heads, positions, sequences,
                  sequences + qkv.rows, batch.table_stride, qkv.rows, kv},
@@ -42,28 +46,29 @@ void CudaBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView
   cuda::AttentionArgs args;
   args.qkv = static_cast<const float*>(qkv.data);
   args.heads = heads;
-  args.positions = plan_on_device_ + plan_.tiles().size();
+  const cuda::BatchPlan& plan = planned_now_->plan;
+  args.positions = planned_now_->on_device + plan.tiles().size();
   args.sequences = args.positions + qkv.rows;
   args.block_tables = args.sequences + qkv.rows;
   args.table_stride = batch.table_stride;
   args.kv = kv;
   args.out = static_cast<float*>(out.data);
-  Attend(plan_.single_rows(), args);
-  Attend(plan_.several_rows(), args);
+  Attend(plan.single_rows(), args);
+  Attend(plan.several_rows(), args);
 }
 
 // A block a split for decode, whose contexts differ in length, and wherever a block a tile would
 // leave processors idle.
 void CudaBackend::Attend(const cuda::TileGroup& group, cuda::AttentionArgs args) {
   if (group.count == 0) return;
-  args.tiles = reinterpret_cast<const cuda::AttentionTile*>(plan_on_device_) + group.first;
+  args.tiles = reinterpret_cast<const cuda::AttentionTile*>(planned_now_->on_device) + group.first;
   args.num_tiles = group.count;
   args.tile_queries = group.queries;
   args.max_splits = group.max_position / cuda::kSplitPositions + 1;
   const bool fits = cuda::PartialFloats(args) * sizeof(float) <= scratch_.size();
   const bool is_small =
       int64_t{group.count} * args.heads.kv_heads < kBlocksPerProcessor * num_processors_;
-  const bool is_decode = &group == &plan_.single_rows();
+  const bool is_decode = &group == &planned_now_->plan.single_rows();
   if (args.max_splits > 1 && fits && (is_decode || is_small)) {
     args.partials = static_cast<float*>(scratch_.data());
   }

@@ -72,6 +72,13 @@ class CudaBackend final : public Backend {
   void Attend(const cuda::TileGroup& group, cuda::AttentionArgs args);
   cuda::Courier& NextCourier();
 
+  struct PlannedBatch {
+    explicit PlannedBatch(cudaStream_t stream) : courier(stream) {}
+    cuda::BatchPlan plan;
+    cuda::Courier courier;  // its list stays as long as the plan
+    const int32_t* on_device = nullptr;
+  };
+
   const Compute compute_;
   const bool batch_invariant_;
   const cudaStream_t stream_;
@@ -85,9 +92,8 @@ class CudaBackend final : public Backend {
   // Lists of the operations: an operation's stays until as many others have gone.
   std::array<std::unique_ptr<cuda::Courier>, 8> couriers_;
   size_t next_courier_ = 0;
-  cuda::BatchPlan plan_;
-  cuda::Courier plan_courier_;  // its list stays as long as the plan
-  const int32_t* plan_on_device_ = nullptr;
+  std::array<PlannedBatch, 2> planned_;  // the pool's rows and the scratch's take turns
+  PlannedBatch* planned_now_ = planned_.data();
 };
 
 }  // namespace spade

@@ -69,6 +69,26 @@ class TemporaryFile {
   std::string path_;
 };
 
+TEST(Calibration, KeepsTheHeadsOfLayersWithoutAnExit) {
+  Calibration calibration = Example();
+  calibration.other_heads = {ExitHead{5, {6, 5, 4, 3, 2, 1}, {0, 2}, 0.5f}};
+  const std::string file = SerializeCalibration(calibration);
+  const auto loaded = ParseCalibration(BytesOf(file));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  ASSERT_EQ(loaded->other_heads.size(), 1u);
+  EXPECT_EQ(loaded->other_heads[0].layer, 5);
+  EXPECT_EQ(loaded->other_heads[0].weight, calibration.other_heads[0].weight);
+  EXPECT_EQ(loaded->other_heads[0].temperature, 0.5f);
+  EXPECT_EQ(loaded->exits.size(), 2u);
+}
+
+TEST(Calibration, RefusesALayerThatIsInBothLists) {
+  Calibration calibration = Example();
+  calibration.other_heads = {calibration.exits[0]};
+  const std::string file = SerializeCalibration(calibration);
+  EXPECT_EQ(ParseCalibration(BytesOf(file)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(Calibration, SurvivesARoundTrip) {
   const TemporaryFile file("spade_calibration_test.safetensors");
   const Calibration saved = Example();
@@ -95,6 +115,7 @@ TEST(Calibration, SurvivesARoundTrip) {
   EXPECT_EQ(loaded->certificates[1].mismatched, saved.certificates[1].mismatched);
   EXPECT_EQ(loaded->certificates[1].prompts, 1000);
   EXPECT_EQ(loaded->certificates[1].saving, 0.25);
+  EXPECT_TRUE(loaded->other_heads.empty());
   ASSERT_EQ(loaded->curve.size(), 2u);
   EXPECT_EQ(loaded->curve[1].saving, 0.5);
 }

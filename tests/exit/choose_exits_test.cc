@@ -63,9 +63,61 @@ TEST(ChooseExits, PrefersTheLayersThatSave) {
   const ExitOutcomes outcomes = DrawOutcomes({1000, 1000, 0.01, 0.01, 0.01}, 2000);
   ChooseOptions options = Options();
   options.min_exits = 1;
-  const std::vector<int32_t> chosen = ChooseExits(outcomes, {14, 0.06, 0.01}, options);
+  const std::vector<int32_t> chosen = ChooseExits(outcomes, {14, 0.06, 0.01}, options).exits;
   ASSERT_FALSE(chosen.empty());
   EXPECT_EQ(chosen.front(), 2);
+}
+
+// Prompts that get sure one layer after the other: an exit at each lets one more share of them
+// leave.
+ExitOutcomes SureOneByOne(int32_t layers, int64_t prompts) {
+  ExitOutcomes outcomes;
+  for (int32_t layer = 0; layer < layers; ++layer) {
+    outcomes.exits.push_back(ExitColumn{2 * layer + 2, {}, {}});
+  }
+  for (int64_t p = 0; p < prompts; ++p) {
+    outcomes.rows.push_back(100);
+    for (int32_t layer = 0; layer < layers; ++layer) {
+      const bool sure = p % layers <= layer;
+      outcomes.exits[static_cast<size_t>(layer)].entropies.push_back((sure ? 0.1f : 1.0f) +
+                                                                     1e-5f * static_cast<float>(p));
+      outcomes.exits[static_cast<size_t>(layer)].mismatches.push_back(!sure);
+    }
+  }
+  return outcomes;
+}
+
+TEST(ChooseExits, KeepsAsManyAsPay) {
+  const ExitOutcomes outcomes = SureOneByOne(/*layers=*/7, /*prompts=*/4200);
+  ChooseOptions options = Options();
+  options.min_exits = 1;
+  options.max_exits = 8;
+  EXPECT_EQ(ChooseExits(outcomes, {20, 0.06, 0.01}, options).exits,
+            (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6}));
+  options.max_exits = 5;
+  const ExitChoice five = ChooseExits(outcomes, {20, 0.06, 0.01}, options);
+  EXPECT_EQ(five.exits.size(), 5u);
+  EXPECT_GT(five.saving_with_next, five.saving);
+}
+
+TEST(ChooseExits, KeepsNoMoreThanPay) {
+  ExitOutcomes outcomes = SureOneByOne(/*layers=*/7, /*prompts=*/4200);
+  for (size_t e = 1; e < outcomes.exits.size();
+       ++e) {  // all that later layers know, the first does
+    outcomes.exits[e].entropies = outcomes.exits[0].entropies;
+    outcomes.exits[e].mismatches = outcomes.exits[0].mismatches;
+  }
+  ChooseOptions options = Options();
+  options.min_exits = 1;
+  options.max_exits = 8;
+  const ExitChoice one = ChooseExits(outcomes, {20, 0.06, 0.01}, options);
+  EXPECT_EQ(one.exits, (std::vector<int32_t>{0}));
+  EXPECT_TRUE(one.next.has_value());
+  EXPECT_LE(one.saving_with_next, one.saving);
+  options.min_exits = 4;
+  const ExitChoice four = ChooseExits(outcomes, {20, 0.06, 0.01}, options);
+  EXPECT_EQ(four.exits.size(), 4u);
+  EXPECT_EQ(four.no_gain, (std::vector<int32_t>{14, 12, 10}));
 }
 
 TEST(ChooseExits, KeepsItsLimits) {
@@ -73,14 +125,16 @@ TEST(ChooseExits, KeepsItsLimits) {
   ChooseOptions options = Options();
   options.min_exits = 4;
   options.max_exits = 5;
-  const size_t chosen = ChooseExits(outcomes, {20, 0.06, 0.01}, options).size();
+  const size_t chosen = ChooseExits(outcomes, {20, 0.06, 0.01}, options).exits.size();
   EXPECT_GE(chosen, 4u);
   EXPECT_LE(chosen, 5u);
 }
 
 TEST(ChooseExits, TakesAllOfFewCandidates) {
   const ExitOutcomes outcomes = DrawOutcomes({1, 0.5}, 500);
-  EXPECT_EQ(ChooseExits(outcomes, {12, 0.06, 0.01}, Options()), (std::vector<int32_t>{0, 1}));
+  const ExitChoice choice = ChooseExits(outcomes, {12, 0.06, 0.01}, Options());
+  EXPECT_EQ(choice.exits, (std::vector<int32_t>{0, 1}));
+  EXPECT_EQ(choice.next, std::nullopt);
 }
 
 }  // namespace

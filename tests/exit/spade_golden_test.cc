@@ -8,6 +8,7 @@
 
 #include "engine/base/mapped_file.h"
 #include "engine/exit/certify.h"
+#include "engine/sampling/vocab_scan.h"
 #include "tools/eval/exit_climb.h"
 #include "tools/trace/exit_columns.h"
 #include "tools/trace/tracer.h"

@@ -94,6 +94,27 @@ TEST(TokenProblemTest, GradientIsThatOfTheLoss) {
   }
 }
 
+TEST(CandidateTargetsTest, AreTheSoftmaxOverAllTokens) {
+  const Planted planted(20, 9);
+  std::vector<float> log_sums;
+  for (int64_t s = 0; s < 20; ++s) {
+    // The planted probability of the first candidate, and its logit, give the sum.
+    double squares = 0;
+    double logit = 0;
+    for (int64_t i = 0; i < kHidden; ++i) {
+      const double value = planted.final[s * kHidden + i];
+      squares += value * value;
+      logit += double{planted.rows[i]} * value * planted.norm[i];
+    }
+    logit /= std::sqrt(squares / kHidden);
+    log_sums.push_back(
+        static_cast<float>(logit - std::log(planted.targets[s * (kCandidates + 1)])));
+  }
+  const std::vector<float> targets = CandidateTargets(planted.Head(), planted.final, log_sums);
+  ASSERT_EQ(targets.size(), planted.targets.size());
+  for (size_t i = 0; i < targets.size(); ++i) EXPECT_NEAR(targets[i], planted.targets[i], 1e-4);
+}
+
 TEST(TokenFitTest, FindsAPlantedMap) {
   const Planted fitting(400, 5);
   const Planted validation(200, 6);

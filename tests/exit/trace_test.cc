@@ -9,6 +9,7 @@
 #include "tools/trace/layer_table.h"
 #include "tools/trace/loaded_model.h"
 #include "tools/trace/prompt_file.h"
+#include "tools/trace/token_traces.h"
 #include "tools/trace/trace_file.h"
 
 namespace spade {
@@ -181,6 +182,33 @@ TEST(LayerTable, CountsAnswersByHand) {
   EXPECT_EQ(BetterPosition(table), SpadePosition::kReset);
 }
 
+TEST(LayerTable, CountsAHeadsLabels) {
+  Traces traces{kShape, Record(0)};
+  traces.values[1] = 1;      // full depth says 1
+  traces.values[2 + 8] = 3;  // the hidden state at layer 4 is (3, 0)
+  const std::vector<Prompt> prompts = {{{0, 1, 2}, 0, 1, Part::kFit}};  // 0 were right
+  const ExitHead head{4, {-1, 0, 1, 0}, {0, 0}, 1};
+  const Quality quality = QualityOf(head, traces, prompts);
+  EXPECT_EQ(quality.agreement, 1);
+  EXPECT_EQ(quality.accuracy, 0);
+}
+
+TEST(TokenTraces, AreReadWhereTheyWereWritten) {
+  TokenTraces traces{/*first_layer=*/2, /*num_layers=*/4, /*hidden_size=*/2, 1, {}};
+  traces.values = {7,  0.5f, 1,  2,    // full depth
+                   8,  0.6f, 3,  4,    // SPADE from layer 2
+                   9,  0.7f, 5,  6,    // SPADE from layer 3
+                   11, 12,   13, 14};  // hidden states after layers 2 and 3
+  ASSERT_EQ(traces.record_floats(), 16);
+  ASSERT_EQ(traces.records(), 1u);
+  EXPECT_EQ(traces.Drawn(0), 7);
+  EXPECT_EQ(traces.Full(0).log_sum_exp, 0.5f);
+  EXPECT_EQ(traces.Spade(0, 1).token, 9);
+  EXPECT_EQ(traces.Spade(0, 0).state[1], 4);
+  EXPECT_EQ(traces.Hidden(0, 0)[0], 11);
+  EXPECT_EQ(traces.Hidden(0, 1)[1], 14);
+}
+
 TEST(OracleSaving, LeavesAtTheEarliestExitThatStaysRight) {
   ExitOutcomes outcomes;
   outcomes.rows = {11, 11};
@@ -204,11 +232,12 @@ TEST(HtmlReport, EscapesWhatItIsGiven) {
   EXPECT_EQ(EscapeHtml("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
   Evaluation evaluation;
   evaluation.model = "<script>";
-  evaluation.table.rows = {LayerRow{1, {}, {}, {}}, LayerRow{2, {}, {}, {}}};
+  evaluation.table.rows = {LayerRow{1, {}, {}, {}}, LayerRow{2, {}, {}, {}, Quality{0.25, 0.75}}};
   const std::string html = RenderHtml(evaluation);
   EXPECT_EQ(html.find("<script>"), std::string::npos);
   EXPECT_NE(html.find("<svg"), std::string::npos);
-  EXPECT_EQ(html.find("http"), std::string::npos);  // needs nothing from elsewhere
+  EXPECT_NE(html.find("0.250 / 0.750"), std::string::npos);  // L-SPADE's, of one layer
+  EXPECT_EQ(html.find("http"), std::string::npos);           // needs nothing from elsewhere
 }
 
 }  // namespace

@@ -88,6 +88,20 @@ TEST(KvCacheTest, HasDistinctPoolsPerLayer) {
   EXPECT_EQ(pools.size(), 4u);
 }
 
+TEST(KvCacheTest, TheScratchIsOneLayerDeep) {
+  MemoryOnlyBackend backend(1 << 20);
+  const auto cache = KvCache::Create(backend, kShape, /*num_blocks=*/5, /*num_scratch_blocks=*/3);
+  ASSERT_TRUE(cache.ok()) << cache.status();
+  size_t total = 0;
+  for (const size_t bytes : backend.allocations()) total += bytes;
+  EXPECT_EQ(total, static_cast<size_t>(5 * kShape.bytes_per_block() +
+                                       3 * kShape.bytes_per_block() / kShape.num_layers));
+  EXPECT_EQ(cache->num_blocks(), 5);
+  ASSERT_EQ(cache->views().size(), 3u);
+  EXPECT_NE(cache->views()[2].keys, cache->views()[1].keys);
+  EXPECT_EQ(cache->views()[2].block_size, 16);
+}
+
 TEST(KvCacheTest, TooLittleMemorySaysHowMuchAndWhatToLower) {
   MemoryOnlyBackend backend(1 << 10);
   const auto cache = KvCache::Create(backend, kShape, 100);

@@ -18,12 +18,30 @@ RowBatch MakeBatch() {
   return batch;
 }
 
-TEST(RowBatchTest, PagedShowsThePagedRowsOnly) {
+TEST(RowBatchTest, PoolShowsThePagedRowsOnly) {
   const RowBatch batch = MakeBatch();
-  const BatchView view = batch.Paged();
+  const BatchView view = batch.Pool();
   EXPECT_EQ(view.rows(), 4);
   EXPECT_EQ(view.positions[3], 6);
   EXPECT_EQ(view.sequences.size(), 4u);
+}
+
+TEST(RowBatchTest, ScratchShowsTheRowsOfItsTables) {
+  RowBatch batch = MakeBatch();
+  EXPECT_EQ(batch.Scratch().rows(), 0);
+  batch.first_scratch_table = 1;
+  EXPECT_EQ(batch.Pool().rows(), 2);
+  EXPECT_EQ(batch.Pool().positions[1], 1);
+  const BatchView scratch = batch.Scratch();
+  EXPECT_EQ(scratch.rows(), 2);
+  EXPECT_EQ(scratch.positions[0], 5);
+  EXPECT_EQ(scratch.sequences[0], 1);
+  const int32_t rows[] = {1, 3, 4};
+  batch.Keep(rows);
+  EXPECT_EQ(batch.Pool().rows(), 1);
+  EXPECT_EQ(batch.Scratch().positions[0], 6);
+  batch.Clear();
+  EXPECT_EQ(batch.first_scratch_table, RowBatch::kNoScratch);
 }
 
 TEST(RowBatchTest, KeepCompactsPagedAndSpadeRows) {

@@ -37,9 +37,12 @@ class DecideTest : public ::testing::TestWithParam<SpadePosition> {
  protected:
   // An engine with the hand-made calibration.
   TestEngine MakeExiting(int32_t max_rows = 512) {
-    calibration_ = HandMadeCalibration(GetParam());
     EngineOptions options = SmallOptions();
     options.max_rows = max_rows;
+    return MakeExiting(options);
+  }
+  TestEngine MakeExiting(EngineOptions options) {
+    calibration_ = HandMadeCalibration(GetParam());
     options.calibrations = {dir_.File("hand.safetensors")};
     EXPECT_TRUE(SaveCalibration(calibration_, options.calibrations[0]).ok());
     return MakeEngine(options);
@@ -243,6 +246,42 @@ TEST_P(DecideTest, VerifiedGivesBothAnswers) {
     ExpectSame(answers.back().decision, Compute(prompt, /*may_exit=*/false));
   }
   EXPECT_GT(num_early, 0);
+  EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
+}
+
+// Their keys and values last for a layer: those of all decisions of a step are more than the pool
+// holds. Long prompts take two steps, so they do have blocks of the pool, in the same climb.
+TEST_P(DecideTest, WithoutAPrefixCacheAnswersAreTheSame) {
+  EngineOptions options = SmallOptions(/*kv_blocks=*/12);
+  options.max_rows = 128;
+  options.prefix_cache = false;
+  const TestEngine engine = MakeExiting(options);
+  const auto expected = RunToEnd(*engine, MakeRequest(MakePrompt(12, 8), 30));
+  auto generation = std::make_shared<Collector>();
+  ASSERT_TRUE(engine->Generate(MakeRequest(MakePrompt(12, 8), 30), generation).ok());
+  std::vector<std::shared_ptr<DecisionCollector>> sinks;
+  std::vector<DecideRequest> requests;
+  for (int i = 0; i < 36; ++i) {
+    const ExitMode modes[] = {ExitMode::kExact, ExitMode::kFast, ExitMode::kVerified};
+    const int length = i % 6 == 5 ? 135 + i : 20 + i;
+    requests.push_back(MakeDecision(length, 70u + i, modes[i / 2 % 3]));
+    sinks.push_back(std::make_shared<DecisionCollector>());
+    ASSERT_TRUE(engine->Decide(requests.back(), sinks.back()).ok());
+  }
+  std::map<DecisionKind, int> kinds;
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    ASSERT_TRUE(sinks[i]->Wait().ok());
+    const std::vector<TokenId>& prompt = requests[i].context.prompt;
+    for (const auto& [kind, decision] : sinks[i]->answers()) {
+      const bool early = kind == DecisionKind::kEarly || requests[i].mode == ExitMode::kFast;
+      ExpectSame(decision, Compute(prompt, early));
+      ++kinds[kind];
+    }
+  }
+  EXPECT_GT(kinds[DecisionKind::kEarly], 0);
+  EXPECT_EQ(kinds[DecisionKind::kFinal], 36);
+  ASSERT_TRUE(generation->Wait().ok());
+  EXPECT_EQ(generation->sequences()[0].tokens, expected[0].tokens);
   EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
 }
 

@@ -99,6 +99,16 @@ ForcedExitEngine::ForcedExitEngine(EngineOptions options, ForcedExit exit)
   engine_ = Engine::Create(options, *std::move(parts), registry_.get());
 }
 
+std::vector<std::byte> ForcedExitEngine::Read(int32_t layer, BlockId block, int which) const {
+  const KvShape& shape = parts_->kv->shape();
+  const auto bytes = static_cast<size_t>(shape.bytes_per_block() / shape.num_layers / 2);
+  const KvView& view = parts_->kv->views()[static_cast<size_t>(layer)];
+  const auto* pool = static_cast<const std::byte*>(which == 0 ? view.keys : view.values);
+  std::vector<std::byte> host(bytes);
+  parts_->backend->CopyToHost(host.data(), pool + static_cast<size_t>(block) * bytes, bytes);
+  return host;
+}
+
 GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode) {
   GenerateRequest request = MakeRequest(std::move(prompt), max_tokens);
   request.mode = mode;

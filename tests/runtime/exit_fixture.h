@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -29,8 +30,15 @@ class ForcedExitEngine {
   const prometheus::Registry& registry() const { return *registry_; }
   // Rows that wait at exits; while the engine is idle.
   int32_t num_parked() const { return parts_->runner->num_parked(); }
+  // A block's keys, or values, at one layer; while the engine is idle.
+  std::vector<std::byte> Keys(int32_t layer, BlockId block) const { return Read(layer, block, 0); }
+  std::vector<std::byte> Values(int32_t layer, BlockId block) const {
+    return Read(layer, block, 1);
+  }
 
  private:
+  std::vector<std::byte> Read(int32_t layer, BlockId block, int which) const;
+
   TempDir dir_;
   std::unique_ptr<prometheus::Registry> registry_;
   EngineParts* parts_ = nullptr;  // the engine's

@@ -163,6 +163,48 @@ TEST(ForcedExitTest, CompletedRowsHaveThePlainModelsKeysAndValues) {
   }
 }
 
+// An engine whose generated rows leave where `exit` says, and the blocks they were written to.
+struct BlockWatch {
+  explicit BlockWatch(const ForcedExit& exit)
+      : engine(SmallOptions(),
+               [this, exit](const Sequence& sequence, int32_t position,
+                            int32_t layer) -> std::optional<TokenId> {
+                 blocks = sequence.blocks;
+                 const std::optional<TokenId> token = exit(sequence, position, layer);
+                 num_exits += token ? 1 : 0;
+                 return token;
+               }) {}
+  std::vector<BlockId> blocks;
+  int num_exits = 0;
+  ForcedExitEngine engine;
+};
+
+TEST(ForcedExitTest, DeferredCompletionWritesTheSameBitsAsNoExit) {
+  BlockWatch leaving(LeaveAtRandom);
+  const std::vector<TokenId> prompt = MakePrompt(17, 321);
+  auto request = MakeEarlyRequest(prompt, 60, ExitMode::kFast);
+  std::vector<TokenId> text = prompt;
+  const std::vector<TokenId> tokens = RunToEnd(*leaving.engine, request)[0].tokens;
+  text.insert(text.end(), tokens.begin(), tokens.end());
+  ASSERT_GT(leaving.num_exits, 20);
+
+  BlockWatch plain([](const Sequence&, int32_t, int32_t) { return std::nullopt; });
+  RunToEnd(*plain.engine, MakeEarlyRequest(text, 2, ExitMode::kFast));
+  // The last rows may have been dropped at their exit: the blocks before hold full depth's.
+  const int32_t num_complete = (77 - 1 - MaxParked(SmallOptions())) / 16;
+  ASSERT_GE(num_complete, 3);
+  for (size_t b = 0; b < static_cast<size_t>(num_complete); ++b) {
+    for (int32_t layer = 0; layer < 12; ++layer) {
+      EXPECT_EQ(leaving.engine.Keys(layer, leaving.blocks.at(b)),
+                plain.engine.Keys(layer, plain.blocks.at(b)))
+          << "block " << b << " layer " << layer;
+      EXPECT_EQ(leaving.engine.Values(layer, leaving.blocks.at(b)),
+                plain.engine.Values(layer, plain.blocks.at(b)))
+          << "block " << b << " layer " << layer;
+    }
+  }
+}
+
 // ---- VERIFIED
 
 constexpr int kNumRequests = 6;

@@ -212,6 +212,98 @@ TEST_F(SchedulerTest, TheOptionTurnsThePrefixCacheOff) {
   EXPECT_EQ(pool_->num_cached(), 0);
 }
 
+// ---- Scratch
+
+class ScratchTest : public SchedulerTest {
+ protected:
+  // A pool of 4 blocks, a scratch of 8.
+  void MakeWithScratch(bool prefix_cache = false) {
+    SchedulerOptions options;
+    options.max_rows = 32;
+    options.block_size = kBlockSize;
+    options.prefix_cache = prefix_cache;
+    options.scratch_blocks = 8;
+    Make(/*num_blocks=*/4, options);
+  }
+  SequenceId Decide(int32_t prompt) {
+    SequenceSpec spec = Spec(prompt, 0, 100 * ++num_prompts_);
+    spec.whole_prompt = true;
+    return Add(std::move(spec));
+  }
+  // Plans and commits; as after a decision's answer, removes what ran.
+  StepPlan DecideStep() {
+    StepPlan plan = scheduler_->Plan();
+    scheduler_->Commit(plan);
+    for (const PlannedRows& rows : plan.rows) scheduler_->Remove(rows.sequence);
+    return plan;
+  }
+  TokenId num_prompts_ = 0;
+};
+
+TEST_F(ScratchTest, DecisionsTakeNoBlockOfThePool) {
+  MakeWithScratch();
+  std::vector<SequenceId> ids;
+  for (int i = 0; i < 4; ++i) ids.push_back(Decide(7));  // 8 blocks: twice what the pool has
+  EXPECT_EQ(scheduler_->Plan().rows.size(), 4u);
+  EXPECT_EQ(pool_->num_in_use(), 0);
+  EXPECT_THAT(Get(ids[0]).blocks, ElementsAre(0, 1));
+  EXPECT_THAT(Get(ids[3]).blocks, ElementsAre(6, 7));
+}
+
+TEST_F(ScratchTest, EachStepHasAllOfIt) {
+  MakeWithScratch();
+  for (int i = 0; i < 12; ++i) Decide(7);
+  for (int step = 0; step < 3; ++step) EXPECT_EQ(DecideStep().rows.size(), 4u) << step;
+  EXPECT_EQ(pool_->num_available(), 4);
+}
+
+TEST_F(ScratchTest, WhatItHasNoRoomForWaits) {
+  MakeWithScratch();
+  for (int i = 0; i < 9; ++i) Decide(1);  // nine rows, nine blocks
+  EXPECT_EQ(DecideStep().rows.size(), 8u);
+  EXPECT_EQ(DecideStep().rows.size(), 1u);
+}
+
+TEST_F(ScratchTest, AFullPoolDoesNotKeepDecisionsOut) {
+  MakeWithScratch();
+  const SequenceId generation = Add(Spec(13, 3));
+  Step();
+  ASSERT_EQ(pool_->num_available(), 0);
+  const SequenceId decision = Decide(7);
+  const StepPlan plan = scheduler_->Plan();
+  EXPECT_EQ(RowsOf(plan, decision).count, 7);
+  EXPECT_EQ(RowsOf(plan, generation).count, 1);
+}
+
+TEST_F(ScratchTest, AFailedStepIsPlannedAgain) {
+  MakeWithScratch();
+  Decide(5);
+  const SequenceId id = Decide(7);
+  scheduler_->Plan();
+  EXPECT_EQ(RowsOf(scheduler_->Plan(), id).count, 7);
+  EXPECT_THAT(Get(id).blocks, ElementsAre(2, 3));
+}
+
+TEST_F(ScratchTest, WhatTakesSeveralStepsHasBlocksOfThePool) {
+  SchedulerOptions options;
+  options.max_rows = 8;
+  options.block_size = kBlockSize;
+  options.prefix_cache = false;
+  options.scratch_blocks = 8;
+  Make(/*num_blocks=*/4, options);
+  const SequenceId id = Decide(12);
+  Step();
+  EXPECT_FALSE(Get(id).uses_scratch);
+  EXPECT_EQ(pool_->num_in_use(), 2);
+}
+
+TEST_F(ScratchTest, WhatThePrefixCacheWantsHasBlocksOfThePool) {
+  MakeWithScratch(/*prefix_cache=*/true);
+  Decide(7);
+  DecideStep();
+  EXPECT_EQ(pool_->num_cached(), 1);
+}
+
 // ---- Siblings
 
 SequenceSpec LeavingSpec(int32_t prompt) {

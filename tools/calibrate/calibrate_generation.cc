@@ -21,7 +21,7 @@ namespace {
 // Names everything that the traces depend on.
 std::string KeyOf(const ModelFolder& folder, const PromptSet& prompts, const Arguments& arguments) {
   const TokenTraceOptions& traces = arguments.token_traces;
-  return Sha256Hex(absl::StrCat("spade-token-traces-2\n", folder.checkpoint->Sha256(), "\n",
+  return Sha256Hex(absl::StrCat("spade-token-traces-3\n", folder.checkpoint->Sha256(), "\n",
                                 folder.tokenizer->sha256(), "\n", prompts.data_sha256, "\n",
                                 prompts.prompts.size(), "\n", traces.first_layer, "\n",
                                 traces.num_tokens, "\n", traces.rows_per_prompt, "\n", traces.seed,
@@ -73,6 +73,11 @@ absl::Status CalibrateGeneration(Arguments arguments) {
     options.max_mismatches = arguments.calibrate.max_mismatches;
   }
   std::ranges::sort(options.max_mismatches);
+  if (arguments.fit_to != "auto") {
+    options.fit_to = {arguments.fit_to == "spade" ? FitTarget::kSpade : FitTarget::kFull};
+  }
+  if (arguments.min_exits) options.min_exits = *arguments.min_exits;
+  if (arguments.max_exits) options.max_exits = *arguments.max_exits;
   options.confidence = arguments.calibrate.confidence;
   options.num_threads = arguments.collect.load.num_threads;
   SPADE_ASSIGN_OR_RETURN(const ModelFolder folder,

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/exit/choose_exits.h"
+#include "engine/sampling/vocab_scan.h"
 #include "tools/calibrate/certify_bounds.h"
 #include "tools/calibrate/fit_layers.h"
 #include "tools/trace/exit_columns.h"
@@ -67,9 +67,9 @@ absl::StatusOr<HeadRow> FitLayer(const Traces& traces, const std::vector<Prompt>
   return row;
 }
 
-std::vector<ExitHead> ChooseHeads(const CalibrateResult& result, const Traces& traces,
-                                  const std::vector<Prompt>& prompts,
-                                  const CalibrateOptions& options) {
+// Parts the heads into exits and others.
+void ChooseHeads(const Traces& traces, const std::vector<Prompt>& prompts,
+                 const CalibrateOptions& options, CalibrateResult& result) {
   std::vector<ExitHead> heads;
   for (const HeadRow& row : result.heads) heads.push_back(row.fit.head);
   const ExitOutcomes candidates =
@@ -80,11 +80,13 @@ std::vector<ExitHead> ChooseHeads(const CalibrateResult& result, const Traces& t
   choose.max_mismatches = options.max_mismatches;
   choose.confidence = options.confidence;
   choose.certification_prompts = result.certification_prompts;
-  std::vector<ExitHead> chosen;
-  for (const int32_t index : ChooseExits(candidates, result.costs, choose)) {
-    chosen.push_back(heads[static_cast<size_t>(index)]);
+  result.choice = ChooseExits(candidates, result.costs, choose);
+  const std::vector<int32_t>& chosen = result.choice.exits;
+  for (int32_t index = 0; index < std::ssize(heads); ++index) {
+    const bool is_exit = std::ranges::find(chosen, index) != chosen.end();
+    auto& list = is_exit ? result.calibration.exits : result.calibration.other_heads;
+    list.push_back(std::move(heads[static_cast<size_t>(index)]));
   }
-  return chosen;
 }
 
 void CertifyAll(const Traces& traces, const std::vector<Prompt>& prompts,
@@ -125,7 +127,7 @@ absl::StatusOr<CalibrateResult> Calibrate(const Traces& traces, const std::vecto
       }));
   const double check = SecondsPerCheck(result.heads[0].fit.head, traces.Hidden(0, 0));
   if (options.seconds_per_layer_row > 0) result.costs.check = check / options.seconds_per_layer_row;
-  result.calibration.exits = ChooseHeads(result, traces, prompts, options);
+  ChooseHeads(traces, prompts, options, result);
   result.calibration.hidden_size = traces.shape.hidden_size;
   CertifyAll(traces, prompts, options, result);
   return result;

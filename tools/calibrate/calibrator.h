@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/exit/calibration.h"
+#include "engine/exit/choose_exits.h"
 #include "engine/exit/fit.h"
 #include "engine/exit/outcomes.h"
 #include "tools/trace/layer_table.h"
@@ -36,6 +37,7 @@ struct CalibrateResult {
   Calibration calibration;
   LayerTable table;            // over the certification prompts
   std::vector<HeadRow> heads;  // one a watched layer
+  ExitChoice choice;
   LayerCosts costs;
   int64_t fit_prompts = 0;
   int64_t validation_prompts = 0;

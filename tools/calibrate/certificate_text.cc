@@ -1,6 +1,8 @@
 #include "tools/calibrate/certificate_text.h"
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "engine/exit/binomial.h"
 
 namespace spade {
@@ -19,6 +21,30 @@ std::string FormatCertificate(const Certificate& certificate, std::span<const in
         layers[e], certificate.thresholds[e], certificate.exited[e], certificate.mismatched[e],
         100 * FailureRateUpperBound(double(certificate.mismatched[e]),
                                     double(certificate.exited[e]), 0.95));
+  }
+  return text;
+}
+
+std::string FormatChoice(const ExitChoice& choice, std::span<const int32_t> layers,
+                         const std::string& effect) {
+  std::string text =
+      absl::StrFormat("exits after layers %s: %.2f%% of %s predicted, on average over the bounds\n",
+                      absl::StrJoin(layers, ", "), 100 * choice.saving, effect);
+  if (!choice.no_gain.empty()) {
+    absl::StrAppend(&text, "  of them, ", absl::StrJoin(choice.no_gain, ", "),
+                    " add nothing: --min-exits asks for so many\n");
+  }
+  if (!choice.next) {
+    text += "  no other layer was watched\n";
+  } else if (choice.saving_with_next > choice.saving) {
+    absl::StrAppendFormat(&text,
+                          "  one more, after layer %d, would make it %.2f%%: a larger "
+                          "--max-exits allows it\n",
+                          *choice.next, 100 * choice.saving_with_next);
+  } else {
+    absl::StrAppendFormat(&text,
+                          "  no more: the best other, after layer %d, would make it %.2f%%\n",
+                          *choice.next, 100 * choice.saving_with_next);
   }
   return text;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -21,7 +23,10 @@ struct Arguments {
   bool generate = false;
   std::string labels;
   std::string position = "auto";
+  std::string fit_to = "auto";
   std::string out;
+  std::optional<int32_t> min_exits = std::nullopt;
+  std::optional<int32_t> max_exits = std::nullopt;
   int32_t first_layer = 0;  // 0: a third of the model
   bool keep_traces = false;
 };

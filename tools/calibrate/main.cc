@@ -40,6 +40,12 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "--generate: rows used of each prompt's (one to certify)")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  app.add_option("--fit-to", arguments.fit_to,
+                 "--generate: what L-SPADE learns to foretell: spade, the SPADE pass from its "
+                 "layer; full, full depth; auto, at each layer what agrees with full depth more "
+                 "often. Certificates are about full depth's tokens in any case")
+      ->check(CLI::IsMember({"auto", "spade", "full"}))
+      ->capture_default_str();
   app.add_option("--rank", arguments.token_calibrate.rank,
                  "--generate: of L-SPADE's map (default: a third of the hidden size)")
       ->check(CLI::Range(1, 4096));
@@ -60,12 +66,12 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
   app.add_option("--confidence", arguments.calibrate.confidence, "of every certificate")
       ->check(CLI::Range(0.5, 0.9999))
       ->capture_default_str();
-  app.add_option("--min-exits", arguments.calibrate.min_exits, "fewest exit layers")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  app.add_option("--max-exits", arguments.calibrate.max_exits, "most exit layers")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
+  app.add_option("--min-exits", arguments.min_exits,
+                 "fewest exit layers, whether they pay or not (default 4; --generate: 1)")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--max-exits", arguments.max_exits,
+                 "most exit layers (default 8): fewer are kept where more do not pay")
+      ->check(CLI::Range(1, 64));
   app.add_option("--first-layer", arguments.first_layer,
                  "earliest exit considered (default: a third of the layers)")
       ->check(CLI::PositiveNumber);

@@ -42,6 +42,7 @@ std::string FormatResult(const CalibrateResult& result) {
   text += FormatLayers(result) + "\n";
   std::vector<int32_t> layers;
   for (const ExitHead& exit : calibration.exits) layers.push_back(exit.layer);
+  text += FormatChoice(result.choice, layers, "compute saved");
   for (const Certificate& certificate : calibration.certificates) {
     text += FormatCertificate(certificate, layers, "prompts", "compute saved");
   }

@@ -7,11 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
-#include "engine/exit/choose_exits.h"
 #include "engine/model/head_rows.h"
 #include "engine/schedule/draft_policy.h"
 #include "tools/calibrate/certify_bounds.h"
-#include "tools/calibrate/fit_layers.h"
 #include "tools/calibrate/token_outcomes.h"
 #include "tools/trace/exit_columns.h"
 #include "tools/trace/traces.h"
@@ -54,54 +52,6 @@ std::vector<TokenId> ChooseCandidates(const TokenTraces& traces, std::span<const
   return candidates;
 }
 
-// Records copied together for the fit at one layer.
-class Examples {
- public:
-  Examples(const TokenTraces& traces, const CandidateHead& head, std::span<const size_t> records)
-      : records_(records) {
-    for (const size_t record : records) {
-      const auto final = traces.Final(record);
-      final_.insert(final_.end(), final.begin(), final.end());
-      AddTargets(traces, head, record);
-    }
-  }
-
-  // The view's hidden states are kept in `storage`.
-  TokenExamples View(const TokenTraces& traces, int32_t exit, std::vector<float>& storage) const {
-    storage.clear();
-    for (const size_t record : records_) {
-      const auto hidden = traces.Hidden(record, exit);
-      storage.insert(storage.end(), hidden.begin(), hidden.end());
-    }
-    return {std::ssize(records_), storage, final_, targets_};
-  }
-
- private:
-  // Full depth's probabilities of the candidates, and of all other tokens together.
-  void AddTargets(const TokenTraces& traces, const CandidateHead& head, size_t record) {
-    const auto final = traces.Final(record);
-    const size_t hidden = final.size();
-    double squares = 0;
-    for (const float value : final) squares += double{value} * value;
-    const double rms = std::sqrt(squares / double(hidden) + head.norm_epsilon);
-    double rest = 1;
-    for (size_t c = 0; c < head.rows.size() / hidden; ++c) {
-      double logit = 0;
-      for (size_t i = 0; i < hidden; ++i) {
-        logit += double{head.rows[c * hidden + i]} * final[i] * head.norm[i];
-      }
-      const double probability = std::exp(logit / rms - traces.LogSumExp(record));
-      targets_.push_back(static_cast<float>(probability));
-      rest -= probability;
-    }
-    targets_.push_back(static_cast<float>(std::clamp(rest, 0.0, 1.0)));
-  }
-
-  std::span<const size_t> records_;
-  std::vector<float> final_;
-  std::vector<float> targets_;
-};
-
 // From the surest tokens to all, what drafting below each threshold may expect.
 std::vector<DraftPoint> DraftCurve(const ExitColumn& exit) {
   std::vector<size_t> order(exit.entropies.size());
@@ -138,19 +88,8 @@ double DraftSpeedup(const std::vector<DraftPoint>& curve, int32_t layer, const L
   return ChooseDrafting(options, situation, stages).speedup;
 }
 
-// The exits that save most within the bounds, and the one at which drafting gains most.
-std::vector<size_t> ChooseTokenExits(const ExitOutcomes& validation, const LayerCosts& costs,
-                                     const TokenCalibrateOptions& options, int64_t certification) {
-  ChooseOptions choose;
-  choose.min_exits = 1;
-  choose.max_exits = options.max_exits - 1;
-  choose.max_mismatches = options.max_mismatches;
-  choose.confidence = options.confidence;
-  choose.certification_prompts = certification;
-  std::vector<size_t> chosen;
-  for (const int32_t index : ChooseExits(validation, costs, choose)) {
-    chosen.push_back(static_cast<size_t>(index));
-  }
+// The column of the exit at which drafting gains most.
+size_t BestForDrafts(const ExitOutcomes& validation, const LayerCosts& costs) {
   size_t best = 0;
   double best_speedup = 0;
   for (size_t e = 0; e < validation.exits.size(); ++e) {
@@ -159,9 +98,105 @@ std::vector<size_t> ChooseTokenExits(const ExitOutcomes& validation, const Layer
     if (speedup > best_speedup) best = e;
     best_speedup = std::max(best_speedup, speedup);
   }
-  if (std::ranges::find(chosen, best) == chosen.end()) chosen.push_back(best);
+  return best;
+}
+
+// The columns of the exits that save most within the bounds, and of that for drafts.
+std::vector<size_t> ChooseTokenExits(const ExitOutcomes& validation,
+                                     const TokenCalibrateOptions& options,
+                                     TokenCalibrateResult& result) {
+  ChooseOptions choose;
+  choose.min_exits = options.min_exits;
+  choose.max_exits = std::max(1, options.max_exits - 1);  // one is for drafts
+  choose.max_mismatches = options.max_mismatches;
+  choose.confidence = options.confidence;
+  choose.certification_prompts = result.certification_rows;
+  result.choice = ChooseExits(validation, result.costs, choose);
+  std::vector<size_t> chosen(result.choice.exits.begin(), result.choice.exits.end());
+  const size_t drafts = BestForDrafts(validation, result.costs);
+  result.draft_layer = validation.exits[drafts].layer;
+  const bool is_full = std::ssize(chosen) >= options.max_exits;
+  if (!is_full && std::ranges::find(chosen, drafts) == chosen.end()) chosen.push_back(drafts);
   std::ranges::sort(chosen);
   return chosen;
+}
+
+// What all steps of one calibration work with.
+struct Workshop {
+  const ModelFolder& folder;
+  Backend& backend;
+  DType weight_dtype;
+  const TokenTraces& traces;
+  const TokenCalibrateOptions& options;
+  std::vector<size_t> fitting = {};
+  std::vector<size_t> validation = {};
+  std::vector<size_t> certification = {};
+};
+
+absl::Status PartRecords(const std::vector<Prompt>& prompts, Workshop& shop) {
+  shop.fitting = RecordsOf(shop.traces, prompts, Part::kFit, /*one_each=*/false);
+  shop.validation = RecordsOf(shop.traces, prompts, Part::kValidation, /*one_each=*/false);
+  shop.certification = RecordsOf(shop.traces, prompts, Part::kCertification, /*one_each=*/true);
+  if (shop.fitting.empty() || shop.validation.empty() || shop.certification.empty()) {
+    return absl::InvalidArgumentError("a part has no prompts: give more prompts");
+  }
+  return absl::OkStatus();
+}
+
+// Fits every watched layer to `target`; of what was fitted before, each layer keeps the one whose
+// tokens are full depth's more often, on validation.
+absl::Status FitTo(FitTarget target, const Workshop& shop, const CandidateHead& head,
+                   TokenCalibrateResult& result) {
+  SPADE_ASSIGN_OR_RETURN(const std::vector<TokenFit> fits,
+                         FitTokenExits(shop.traces, head, {shop.fitting, shop.validation}, target,
+                                       result.calibration.rank, shop.options.num_threads));
+  TokenCalibration trial = result.calibration;
+  trial.exits.clear();
+  for (const TokenFit& fit : fits) trial.exits.push_back(fit.exit);
+  SPADE_ASSIGN_OR_RETURN(
+      TokenOutcomes outcomes,
+      TokenOutcomes::Create(shop.folder, shop.backend, shop.weight_dtype, trial, shop.traces));
+  result.table.resize(fits.size());
+  result.calibration.exits.resize(fits.size());
+  for (size_t e = 0; e < fits.size(); ++e) {
+    const TokenAgreement agreement = outcomes.Agreement(shop.validation, e);
+    TokenRow& row = result.table[e];
+    row.layer = fits[e].exit.layer;
+    row.lens_full = agreement.lens_full;
+    row.spade_full = agreement.spade_full;
+    const bool is_best = row.fits.empty() || agreement.l_spade_full > row.kept().full;
+    row.fits.push_back({target, agreement.l_spade_full, agreement.l_spade_spade, fits[e].kl});
+    if (!is_best) continue;
+    row.kept_fit = row.fits.size() - 1;
+    result.calibration.exits[e] = trial.exits[e];
+  }
+  return absl::OkStatus();
+}
+
+// From the heads of all watched layers to those of the exits, with their certificates. Every
+// entropy is the engine's own.
+absl::Status ChooseAndCertify(const Workshop& shop, TokenCalibrateResult& result) {
+  TokenCalibration& calibration = result.calibration;
+  SPADE_ASSIGN_OR_RETURN(TokenOutcomes outcomes,
+                         TokenOutcomes::Create(shop.folder, shop.backend, shop.weight_dtype,
+                                               calibration, shop.traces));
+  result.costs = outcomes.Costs();
+  const ExitOutcomes validation = outcomes.Of(shop.validation);
+  const ExitOutcomes certified = outcomes.Of(shop.certification);
+  std::vector<TokenExit> chosen;
+  ExitOutcomes planning{validation.rows, {}};
+  ExitOutcomes certification{certified.rows, {}};
+  for (const size_t e : ChooseTokenExits(validation, shop.options, result)) {
+    chosen.push_back(calibration.exits[e]);
+    calibration.drafts.push_back(DraftCurve(validation.exits[e]));
+    planning.exits.push_back(validation.exits[e]);
+    certification.exits.push_back(certified.exits[e]);
+  }
+  calibration.exits = std::move(chosen);
+  calibration.certificates = CertifyBounds(planning, certification, result.costs,
+                                           shop.options.max_mismatches, shop.options.confidence);
+  result.oracle_saving = OracleSaving(certification, result.costs);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -170,64 +205,24 @@ absl::StatusOr<TokenCalibrateResult> CalibrateTokens(const ModelFolder& folder, 
                                                      DType weight_dtype, const TokenTraces& traces,
                                                      const std::vector<Prompt>& prompts,
                                                      const TokenCalibrateOptions& options) {
-  const auto fit_records = RecordsOf(traces, prompts, Part::kFit, /*one_each=*/false);
-  const auto validation_records = RecordsOf(traces, prompts, Part::kValidation, false);
-  const auto certification_records = RecordsOf(traces, prompts, Part::kCertification, true);
-  if (fit_records.empty() || validation_records.empty() || certification_records.empty()) {
-    return absl::InvalidArgumentError("a part has no prompts: give more prompts");
-  }
+  Workshop shop{folder, backend, weight_dtype, traces, options};
+  SPADE_RETURN_IF_ERROR(PartRecords(prompts, shop));
   TokenCalibrateResult result;
-  result.fit_rows = std::ssize(fit_records);
-  result.validation_rows = std::ssize(validation_records);
-  result.certification_rows = std::ssize(certification_records);
+  result.fit_rows = std::ssize(shop.fitting);
+  result.validation_rows = std::ssize(shop.validation);
+  result.certification_rows = std::ssize(shop.certification);
   TokenCalibration& calibration = result.calibration;
   calibration.hidden_size = traces.hidden_size;
   calibration.rank = options.rank > 0 ? options.rank : std::clamp(traces.hidden_size / 3, 16, 256);
   calibration.rank = std::min(calibration.rank, traces.hidden_size);
-  calibration.candidates = ChooseCandidates(traces, fit_records, options, &result.coverage);
+  calibration.candidates = ChooseCandidates(traces, shop.fitting, options, &result.coverage);
   SPADE_ASSIGN_OR_RETURN(const HeadRows rows,
                          ReadHeadRows(folder.config, *folder.checkpoint, calibration.candidates));
   const CandidateHead head{rows.rows, rows.norm, folder.config.rms_norm_epsilon};
-  TokenFitOptions fit_options;
-  fit_options.rank = calibration.rank;
-  const Examples fitting(traces, head, fit_records);
-  const Examples validating(traces, head, validation_records);
-  const auto fit_layer = [&](int32_t exit) {
-    std::vector<float> fit_states;
-    std::vector<float> validation_states;
-    return FitTokenExit(traces.first_layer + exit, head, fitting.View(traces, exit, fit_states),
-                        validating.View(traces, exit, validation_states), fit_options);
-  };
-  SPADE_ASSIGN_OR_RETURN(const std::vector<TokenFit> fits,
-                         FitLayers<TokenFit>(traces.exits(), options.num_threads, fit_layer));
-  for (const TokenFit& fit : fits) calibration.exits.push_back(fit.exit);
-
-  // From here on every entropy is the engine's own.
-  SPADE_ASSIGN_OR_RETURN(TokenOutcomes outcomes,
-                         TokenOutcomes::Create(folder, backend, weight_dtype, calibration, traces));
-  result.costs = outcomes.Costs();
-  const ExitOutcomes validation = outcomes.Of(validation_records);
-  for (size_t e = 0; e < fits.size(); ++e) {
-    result.table.push_back({fits[e].exit.layer, outcomes.LensAgreement(validation_records, e),
-                            outcomes.Agreement(validation.exits[e]), fits[e].kl});
+  for (const FitTarget target : options.fit_to) {
+    SPADE_RETURN_IF_ERROR(FitTo(target, shop, head, result));
   }
-  std::vector<TokenExit> chosen;
-  ExitOutcomes planning{validation.rows, {}};
-  for (const size_t e :
-       ChooseTokenExits(validation, result.costs, options, result.certification_rows)) {
-    chosen.push_back(calibration.exits[e]);
-    calibration.drafts.push_back(DraftCurve(validation.exits[e]));
-    planning.exits.push_back(validation.exits[e]);
-  }
-  ExitOutcomes certification = outcomes.Of(certification_records);
-  std::erase_if(certification.exits, [&](const ExitColumn& column) {
-    return std::ranges::none_of(chosen,
-                                [&](const TokenExit& exit) { return exit.layer == column.layer; });
-  });
-  calibration.exits = std::move(chosen);
-  calibration.certificates = CertifyBounds(planning, certification, result.costs,
-                                           options.max_mismatches, options.confidence);
-  result.oracle_saving = OracleSaving(certification, result.costs);
+  SPADE_RETURN_IF_ERROR(ChooseAndCertify(shop, result));
   return result;
 }
 

@@ -4,9 +4,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/exit/choose_exits.h"
 #include "engine/exit/outcomes.h"
 #include "engine/exit/token_calibration.h"
-#include "engine/exit/token_fit.h"
+#include "tools/calibrate/token_fits.h"
 #include "tools/trace/loaded_model.h"
 #include "tools/trace/prompt_file.h"
 #include "tools/trace/token_traces.h"
@@ -14,27 +15,41 @@
 namespace spade {
 
 struct TokenCalibrateOptions {
+  // Of several, each layer keeps the one whose tokens are full depth's more often, on validation.
+  std::vector<FitTarget> fit_to = {FitTarget::kSpade, FitTarget::kFull};
   int32_t rank = 0;               // 0: a third of the hidden size, 16 to 256
   int32_t max_candidates = 1024;  // the vocabulary that early tokens come from
   double coverage = 0.99;         // of the tokens drawn: fewer candidates where they suffice
-  int32_t max_exits = 4;
+  int32_t min_exits = 1;
+  int32_t max_exits = 8;                                           // that for drafts included
   std::vector<double> max_mismatches = {0.005, 0.01, 0.02, 0.05};  // ascending
   double confidence = 0.95;
   int32_t num_threads = 0;  // 0: one per core
 };
 
-// One watched layer.
+// One watched layer, on validation rows: shares of tokens that agree.
 struct TokenRow {
+  struct Fit {
+    FitTarget target = FitTarget::kSpade;
+    double full = 0;   // L-SPADE's with full depth's
+    double spade = 0;  // L-SPADE's with the SPADE pass'
+    double kl = 0;     // mean KL(target || L-SPADE), nats
+  };
   int32_t layer = 0;
-  double lens_agreement = 0;  // the logit lens' token is full depth's, of validation rows
-  double agreement = 0;       // L-SPADE's is
-  double kl = 0;              // full depth from L-SPADE, nats
+  double lens_full = 0;   // the logit lens' (of the candidates) with full depth's
+  double spade_full = 0;  // the SPADE pass' with full depth's
+  std::vector<Fit> fits;  // not empty
+  size_t kept_fit = 0;
+
+  const Fit& kept() const { return fits[kept_fit]; }
 };
 
 struct TokenCalibrateResult {
   // Without model and tokenizer, which the caller knows.
   TokenCalibration calibration;
   std::vector<TokenRow> table;
+  ExitChoice choice;        // but for drafts
+  int32_t draft_layer = 0;  // after which drafting gains most
   LayerCosts costs;
   double coverage = 0;  // of the tokens drawn, by the candidates
   int64_t fit_rows = 0;

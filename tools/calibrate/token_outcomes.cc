@@ -41,58 +41,72 @@ ExitOutcomes TokenOutcomes::Of(std::span<const size_t> records) {
   return outcomes;
 }
 
-ExitColumn TokenOutcomes::ColumnOf(std::span<const size_t> records, size_t exit) {
-  ExitColumn column{calibration_.exits[exit].layer, {}, {}};
-  const auto watched = static_cast<int32_t>(column.layer - traces_.first_layer);
+TokenOutcomes::EarlyTokens TokenOutcomes::Guess(std::span<const size_t> records, size_t exit) {
+  EarlyTokens early;
   std::vector<TokenGuess> guesses;
   for (size_t begin = 0; begin < records.size(); begin += kBatch) {
     const auto batch = records.subspan(begin, std::min(kBatch, records.size() - begin));
     std::vector<float> states;
     for (const size_t record : batch) {
-      const auto hidden = traces_.Hidden(record, watched);
+      const auto hidden = traces_.Hidden(record, WatchedIndex(exit));
       states.insert(states.end(), hidden.begin(), hidden.end());
     }
     backend_.CopyFromHost(rows_.data(), states.data(), states.size() * sizeof(float));
     guesses.assign(batch.size(), TokenGuess{});
-    heads_->Guess(column.layer,
+    heads_->Guess(calibration_.exits[exit].layer,
                   Tensor{rows_.data(), std::ssize(batch), traces_.hidden_size, DType::kF32},
                   guesses);
-    for (size_t i = 0; i < batch.size(); ++i) {
-      const auto best = std::ranges::max_element(guesses[i].logits) - guesses[i].logits.begin();
-      const TokenId token = calibration_.candidates[static_cast<size_t>(best)];
-      column.entropies.push_back(std::min(guesses[i].entropy, kNeverLeaves));
-      column.mismatches.push_back(token != traces_.Drawn(batch[i]));
+    for (const TokenGuess& guess : guesses) {
+      const auto best = std::ranges::max_element(guess.logits) - guess.logits.begin();
+      early.tokens.push_back(calibration_.candidates[static_cast<size_t>(best)]);
+      early.entropies.push_back(std::min(guess.entropy, kNeverLeaves));
     }
+  }
+  return early;
+}
+
+ExitColumn TokenOutcomes::ColumnOf(std::span<const size_t> records, size_t exit) {
+  EarlyTokens early = Guess(records, exit);
+  ExitColumn column{calibration_.exits[exit].layer, std::move(early.entropies), {}};
+  for (size_t i = 0; i < records.size(); ++i) {
+    column.mismatches.push_back(early.tokens[i] != traces_.Drawn(records[i]));
   }
   return column;
 }
 
-double TokenOutcomes::Agreement(const ExitColumn& column) const {
-  const auto mismatches = std::ranges::count(column.mismatches, uint8_t{1});
-  return 1 - double(mismatches) / double(column.mismatches.size());
+TokenAgreement TokenOutcomes::Agreement(std::span<const size_t> records, size_t exit) {
+  const EarlyTokens early = Guess(records, exit);
+  TokenAgreement agreement;
+  for (size_t i = 0; i < records.size(); ++i) {
+    const TokenId full = traces_.Drawn(records[i]);
+    const TokenId spade = traces_.Spade(records[i], WatchedIndex(exit)).token;
+    agreement.lens_full += LensToken(traces_.Hidden(records[i], WatchedIndex(exit))) == full;
+    agreement.spade_full += spade == full;
+    agreement.l_spade_full += early.tokens[i] == full;
+    agreement.l_spade_spade += early.tokens[i] == spade;
+  }
+  for (double* share : {&agreement.lens_full, &agreement.spade_full, &agreement.l_spade_full,
+                        &agreement.l_spade_spade}) {
+    *share /= double(records.size());
+  }
+  return agreement;
 }
 
-double TokenOutcomes::LensAgreement(std::span<const size_t> records, size_t exit) const {
-  const auto watched = static_cast<int32_t>(calibration_.exits[exit].layer - traces_.first_layer);
+TokenId TokenOutcomes::LensToken(std::span<const float> hidden) const {
   const size_t hidden_size = norm_.size();
-  double agreed = 0;
-  for (const size_t record : records) {
-    const auto hidden = traces_.Hidden(record, watched);
-    size_t best = 0;
-    double best_logit = -std::numeric_limits<double>::infinity();
-    for (size_t c = 0; c < calibration_.candidates.size(); ++c) {
-      double logit = 0;  // up to the row's RMS, which orders nothing
-      for (size_t i = 0; i < hidden_size; ++i) {
-        logit += double{candidate_rows_[c * hidden_size + i]} * norm_[i] * hidden[i];
-      }
-      if (logit > best_logit) {
-        best_logit = logit;
-        best = c;
-      }
+  size_t best = 0;
+  double best_logit = -std::numeric_limits<double>::infinity();
+  for (size_t c = 0; c < calibration_.candidates.size(); ++c) {
+    double logit = 0;  // up to the row's RMS, which orders nothing
+    for (size_t i = 0; i < hidden_size; ++i) {
+      logit += double{candidate_rows_[c * hidden_size + i]} * norm_[i] * hidden[i];
     }
-    agreed += calibration_.candidates[best] == traces_.Drawn(record) ? 1 : 0;
+    if (logit > best_logit) {
+      best_logit = logit;
+      best = c;
+    }
   }
-  return agreed / double(records.size());
+  return calibration_.candidates[best];
 }
 
 LayerCosts TokenOutcomes::Costs() const {

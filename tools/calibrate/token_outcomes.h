@@ -16,6 +16,14 @@ namespace spade {
 // In place of the infinite entropy of rows that must not leave: above every threshold.
 inline constexpr float kNeverLeaves = 1e5f;
 
+// Shares of rows whose token, read at one exit, is another's.
+struct TokenAgreement {
+  double lens_full = 0;      // the logit lens' (over the candidates) is full depth's
+  double spade_full = 0;     // the SPADE pass' is full depth's
+  double l_spade_full = 0;   // L-SPADE's is full depth's
+  double l_spade_spade = 0;  // L-SPADE's is the SPADE pass'
+};
+
 // What traced rows meet at the exits of a calibration, computed as the engine does.
 class TokenOutcomes {
  public:
@@ -27,10 +35,7 @@ class TokenOutcomes {
                                               const TokenTraces& traces);
 
   ExitOutcomes Of(std::span<const size_t> records);
-  // Share of a column's rows whose early token is full depth's.
-  double Agreement(const ExitColumn& column) const;
-  // The same for the logit lens, over the candidates.
-  double LensAgreement(std::span<const size_t> records, size_t exit) const;
+  TokenAgreement Agreement(std::span<const size_t> records, size_t exit);
   // In layer-rows of one token, the exit's check included.
   LayerCosts Costs() const;
 
@@ -39,7 +44,17 @@ class TokenOutcomes {
                 const TokenTraces& traces)
       : folder_(folder), backend_(backend), calibration_(calibration), traces_(traces) {}
 
+  struct EarlyTokens {
+    std::vector<TokenId> tokens;   // (records): L-SPADE's
+    std::vector<float> entropies;  // (records)
+  };
+  EarlyTokens Guess(std::span<const size_t> records, size_t exit);
   ExitColumn ColumnOf(std::span<const size_t> records, size_t exit);
+  // Of the candidates, the logit lens' choice for a hidden state.
+  TokenId LensToken(std::span<const float> hidden) const;
+  int32_t WatchedIndex(size_t exit) const {
+    return calibration_.exits[exit].layer - traces_.first_layer;
+  }
 
   const ModelFolder& folder_;
   Backend& backend_;

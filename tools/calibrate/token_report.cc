@@ -14,25 +14,42 @@ bool IsChosen(const TokenCalibration& calibration, int32_t layer) {
                              [layer](const TokenExit& exit) { return exit.layer == layer; });
 }
 
+std::string FitTitles(const TokenCalibrateResult& result) {
+  std::string titles;
+  for (const TokenRow::Fit& fit : result.table.front().fits) {
+    absl::StrAppendFormat(
+        &titles, "  %20s",
+        fit.target == FitTarget::kSpade ? "fitted to SPADE   KL" : "to full depth   KL");
+  }
+  return titles;
+}
+
 }  // namespace
 
 std::string FormatTokenResult(const TokenCalibrateResult& result) {
   const TokenCalibration& calibration = result.calibration;
   std::string text = absl::StrFormat(
       "rows: %d to fit, %d to validate, %d to certify (one a prompt)\n"
-      "%d candidates cover %.2f%% of the tokens; rank %d; one check costs %.3f layer-rows\n\n"
-      "       agreement with full depth\n"
-      "layer     lens  L-SPADE      KL  exit\n",
+      "%d candidates cover %.2f%% of the tokens; rank %d; one check costs %.3f layer-rows\n"
+      "\nagreement with full depth / with SPADE; KL: nats from what it was fitted to\n"
+      "layer     lens    SPADE%s\n",
       result.fit_rows, result.validation_rows, result.certification_rows,
-      calibration.candidates.size(), 100 * result.coverage, calibration.rank, result.costs.check);
+      calibration.candidates.size(), 100 * result.coverage, calibration.rank, result.costs.check,
+      FitTitles(result));
   for (const TokenRow& row : result.table) {
-    absl::StrAppendFormat(&text, "%5d    %5.3f    %5.3f  %6.4f  %s\n", row.layer,
-                          row.lens_agreement, row.agreement, row.kl,
-                          IsChosen(calibration, row.layer) ? "*" : "");
+    absl::StrAppendFormat(&text, "%5d    %5.3f    %5.3f", row.layer, row.lens_full, row.spade_full);
+    for (const TokenRow::Fit& fit : row.fits) {
+      const bool is_kept = row.fits.size() > 1 && &fit == &row.kept();
+      absl::StrAppendFormat(&text, "  %s%5.3f/%5.3f %6.4f", is_kept ? ">" : " ", fit.full,
+                            fit.spade, fit.kl);
+    }
+    text += IsChosen(calibration, row.layer) ? "   exit\n" : "\n";
   }
   text += "\nWhat a token's row puts off at its exit runs beside the next row that goes deeper.\n";
   std::vector<int32_t> layers;
   for (const TokenExit& exit : calibration.exits) layers.push_back(exit.layer);
+  text += FormatChoice(result.choice, layers, "layer work put off");
+  absl::StrAppendFormat(&text, "drafts gain most after layer %d\n", result.draft_layer);
   for (const Certificate& certificate : calibration.certificates) {
     text += FormatCertificate(certificate, layers, "tokens", "layer work put off");
   }

@@ -1,11 +1,16 @@
 #include "tools/eval/evaluation.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "engine/sampling/vocab_scan.h"
 #include "tools/trace/exit_columns.h"
 
 namespace spade {
 namespace {
 
 constexpr int32_t kCurvePoints = 60;
+constexpr size_t kSweepPoints = 8;
 
 bool All(const Prompt&) { return true; }
 
@@ -26,6 +31,30 @@ ExitOutcomes EveryLayer(const Traces& traces, const std::vector<Prompt>& prompts
     outcomes.exits.push_back(std::move(column));
   }
   return outcomes;
+}
+
+// Certificates of nothing, that let ever more prompts leave.
+std::vector<Certificate> Sweep(const ExitOutcomes& outcomes) {
+  std::vector<float> entropies;
+  for (const ExitColumn& exit : outcomes.exits) {
+    entropies.insert(entropies.end(), exit.entropies.begin(), exit.entropies.end());
+  }
+  std::ranges::sort(entropies);
+  std::vector<Certificate> sweep;
+  for (size_t i = 1; i <= kSweepPoints && !entropies.empty(); ++i) {
+    const float entropy = entropies[i * entropies.size() / kSweepPoints - 1];
+    Certificate certificate;
+    certificate.thresholds.assign(outcomes.exits.size(), std::nextafter(entropy, INFINITY));
+    sweep.push_back(std::move(certificate));
+  }
+  return sweep;
+}
+
+void AddHead(const ExitHead& head, const Traces& traces, const std::vector<Prompt>& prompts,
+             LayerTable& table) {
+  for (LayerRow& row : table.rows) {
+    if (row.layer == head.layer) row.l_spade = QualityOf(head, traces, prompts);
+  }
 }
 
 double AccuracyWithExits(const Traces& traces, const std::vector<Prompt>& prompts,
@@ -61,18 +90,27 @@ Evaluation Evaluate(const Traces& traces, const std::vector<Prompt>& prompts,
   evaluation.oracle_saving_any_layer =
       OracleSaving(EveryLayer(traces, prompts, evaluation.position), unchecked);
   if (calibration == nullptr) return evaluation;
+  for (const auto* heads : {&calibration->exits, &calibration->other_heads}) {
+    for (const ExitHead& head : *heads) AddHead(head, traces, prompts, evaluation.table);
+  }
   evaluation.calibration_id = calibration->id;
   for (const ExitHead& exit : calibration->exits) evaluation.exit_layers.push_back(exit.layer);
   const ExitOutcomes outcomes =
       MakeOutcomes(traces, prompts, calibration->exits, calibration->position, All);
   evaluation.oracle_saving = OracleSaving(outcomes, unchecked);
-  for (const Certificate& certificate : calibration->certificates) {
+  const auto outcome_of = [&](const Certificate& certificate) {
     CertificateOutcome outcome{certificate, ReplayExits(outcomes, certificate.thresholds, costs), 0,
                                0};
     outcome.accuracy =
         AccuracyWithExits(traces, prompts, outcomes, certificate, calibration->position);
     outcome.mismatch = double(outcome.replay.TotalMismatched()) / double(prompts.size());
-    evaluation.certificates.push_back(std::move(outcome));
+    return outcome;
+  };
+  for (const Certificate& certificate : calibration->certificates) {
+    evaluation.certificates.push_back(outcome_of(certificate));
+  }
+  for (const Certificate& certificate : Sweep(outcomes)) {
+    evaluation.sweep.push_back(outcome_of(certificate));
   }
   evaluation.curve = TradeCurve(outcomes, costs, kCurvePoints);
   return evaluation;

@@ -25,7 +25,8 @@ struct CertificateOutcome {
 // Wall clock of climbs over the same prompts, median of repeats.
 struct WallClock {
   int32_t batch = 0;
-  double max_mismatch = 0;
+  double max_mismatch = 0;  // of the certificate; 0: of the sweep
+  double mismatch = 0;      // of all evaluation prompts
   double full_seconds = 0;  // a prompt
   double exit_seconds = 0;  // a prompt
 };
@@ -43,7 +44,10 @@ struct Evaluation {
   double oracle_saving = 0;  // a perfect gate at the calibration's exits
   std::vector<CertificateOutcome> certificates;
   std::vector<TradePoint> curve;
+  // One entropy threshold at every exit, from a few prompts leaving to all.
+  std::vector<CertificateOutcome> sweep;
   std::vector<WallClock> wall_clock;
+  std::vector<WallClock> sweep_clock;  // by batch, then as `sweep`
 };
 
 // `calibration` may be null. `costs` has the check's cost filled in where there is one.

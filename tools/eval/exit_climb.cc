@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/sampling/vocab_scan.h"
 #include "kernels/check.h"
 #include "tools/trace/traces.h"
 

@@ -1,6 +1,7 @@
 #include "tools/eval/html_report.h"
 
 #include <functional>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -44,6 +45,11 @@ Chart LayerChart(const LayerTable& table, const std::string& title, double Quali
       series.points.emplace_back(row.layer, row.*reader.*value);
     chart.series.push_back(std::move(series));
   }
+  ChartSeries l_spade{"L-SPADE", {}, false};
+  for (const LayerRow& row : table.rows) {
+    if (row.l_spade) l_spade.points.emplace_back(row.layer, (*row.l_spade).*value);
+  }
+  if (!l_spade.points.empty()) chart.series.push_back(std::move(l_spade));
   return chart;
 }
 
@@ -54,11 +60,14 @@ void AppendLayers(const LayerTable& table, std::string& html) {
     html += RenderLineChart(LayerChart(table, "Accuracy", &Quality::accuracy));
   }
   html += "<p>Accuracy / agreement with full depth.</p><table>";
-  Row(html, "th", {"layer", "logit lens", "SPADE, kept", "SPADE, reset"});
+  Row(html, "th", {"layer", "logit lens", "L-SPADE", "SPADE, kept", "SPADE, reset"});
   for (const LayerRow& row : table.rows) {
     std::vector<std::string> cells = {absl::StrCat(row.layer)};
-    for (const Quality& quality : {row.lens, row.kept, row.reset}) {
-      cells.push_back(absl::StrFormat("%.3f / %.3f", quality.accuracy, quality.agreement));
+    for (const std::optional<Quality>& quality :
+         {std::optional(row.lens), row.l_spade, std::optional(row.kept),
+          std::optional(row.reset)}) {
+      cells.push_back(
+          quality ? absl::StrFormat("%.3f / %.3f", quality->accuracy, quality->agreement) : "-");
     }
     Row(html, "td", cells);
   }
@@ -117,9 +126,34 @@ void AppendHistogram(const Evaluation& evaluation, std::string& html) {
   html += "</table>";
 }
 
+// A batch's line over the whole range of thresholds, and its certified points.
+Chart WallClockChart(const Evaluation& evaluation) {
+  Chart chart{"Time saved against answers changed",
+              "prompts whose answer changes",
+              "time of full depth saved",
+              true,
+              true,
+              {}};
+  for (const auto& [clocks, suffix, markers] :
+       {std::tuple{&evaluation.sweep_clock, "one threshold at every exit", false},
+        std::tuple{&evaluation.wall_clock, "certified", true}}) {
+    for (const WallClock& clock : *clocks) {
+      const std::string name = absl::StrFormat("batch %d, %s", clock.batch, suffix);
+      if (chart.series.empty() || chart.series.back().name != name) {
+        chart.series.push_back({name, {}, markers});
+      }
+      chart.series.back().points.emplace_back(clock.mismatch,
+                                              1 - clock.exit_seconds / clock.full_seconds);
+    }
+  }
+  return chart;
+}
+
 void AppendWallClock(const Evaluation& evaluation, std::string& html) {
   if (evaluation.wall_clock.empty()) return;
-  html += "<h2>Wall clock, measured here</h2><table>";
+  html += "<h2>Wall clock, measured here</h2>";
+  html += RenderLineChart(WallClockChart(evaluation));
+  html += "<table>";
   Row(html, "th", {"batch", "certified", "full depth", "with exits", "faster by"});
   for (const WallClock& clock : evaluation.wall_clock) {
     Row(html, "td",

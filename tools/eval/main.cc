@@ -98,10 +98,9 @@ absl::Status CheckCalibration(const Calibration& calibration, const ModelFolder&
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<WallClock>> TimeClimbs(const ModelFolder& folder,
-                                                  const Calibration& calibration,
-                                                  const PromptSet& prompts,
-                                                  const Arguments& arguments) {
+absl::Status TimeClimbs(const ModelFolder& folder, const Calibration& calibration,
+                        const PromptSet& prompts, const Arguments& arguments,
+                        Evaluation& evaluation) {
   std::vector<int32_t> exit_layers;
   for (const ExitHead& exit : calibration.exits) exit_layers.push_back(exit.layer);
   LoadOptions load = arguments.collect.load;
@@ -115,8 +114,12 @@ absl::StatusOr<std::vector<WallClock>> TimeClimbs(const ModelFolder& folder,
   SPADE_ASSIGN_OR_RETURN(const std::unique_ptr<LoadedModel> loaded,
                          LoadedModel::Load(folder, load, exit_layers));
   const std::span<const Prompt> all(prompts.prompts);
-  return MeasureWallClock(*loaded, all.first(std::min(all.size(), kWallClockPrompts)), calibration,
-                          kBatchSizes);
+  const auto timed = all.first(std::min(all.size(), kWallClockPrompts));
+  evaluation.wall_clock =
+      MeasureWallClock(*loaded, timed, calibration, evaluation.certificates, kBatchSizes);
+  evaluation.sweep_clock =
+      MeasureWallClock(*loaded, timed, calibration, evaluation.sweep, kBatchSizes);
+  return absl::OkStatus();
 }
 
 absl::Status Run(Arguments arguments) {
@@ -152,8 +155,7 @@ absl::Status Run(Arguments arguments) {
   evaluation.model = arguments.collect.load.directory;
   evaluation.data = arguments.prompts.path;
   if (calibration && !arguments.no_wall_clock) {
-    SPADE_ASSIGN_OR_RETURN(evaluation.wall_clock,
-                           TimeClimbs(folder, *calibration, prompts, arguments));
+    SPADE_RETURN_IF_ERROR(TimeClimbs(folder, *calibration, prompts, arguments, evaluation));
   }
   absl::PrintF("%s", FormatEvaluation(evaluation));
   if (arguments.html.empty()) return absl::OkStatus();

@@ -9,11 +9,14 @@ namespace {
 std::string FormatTable(const LayerTable& table) {
   std::string text =
       "        accuracy / agreement with full depth\n"
-      "layer   logit lens     SPADE, kept    SPADE, reset\n";
+      "layer   logit lens     L-SPADE        SPADE, kept    SPADE, reset\n";
   for (const LayerRow& row : table.rows) {
     absl::StrAppendFormat(&text, "%5d", row.layer);
-    for (const Quality& quality : {row.lens, row.kept, row.reset}) {
-      absl::StrAppendFormat(&text, "   %5.3f/%5.3f", quality.accuracy, quality.agreement);
+    for (const std::optional<Quality>& quality :
+         {std::optional(row.lens), row.l_spade, std::optional(row.kept),
+          std::optional(row.reset)}) {
+      text += quality ? absl::StrFormat("   %5.3f/%5.3f ", quality->accuracy, quality->agreement)
+                      : "        -      ";
     }
     text += "\n";
   }
@@ -42,6 +45,14 @@ std::string FormatCertificate(const CertificateOutcome& outcome, const Evaluatio
   return text;
 }
 
+std::string FormatClock(const WallClock& clock) {
+  const std::string certified =
+      clock.max_mismatch > 0 ? absl::StrFormat("%8.2f%%", 100 * clock.max_mismatch) : "        -";
+  return absl::StrFormat("%5d  %s  %7.2f%%  %7.3f ms  %7.3f ms  %8.2f%%\n", clock.batch, certified,
+                         100 * clock.mismatch, 1e3 * clock.full_seconds, 1e3 * clock.exit_seconds,
+                         100 * (1 - clock.exit_seconds / clock.full_seconds));
+}
+
 }  // namespace
 
 std::string FormatEvaluation(const Evaluation& evaluation) {
@@ -60,13 +71,11 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
     text += FormatCertificate(outcome, evaluation);
   }
   if (!evaluation.wall_clock.empty()) {
-    text += "\nwall clock a prompt\nbatch  certified  full depth  with exits  faster by\n";
+    text +=
+        "\nwall clock a prompt\nbatch  certified   changed  full depth  with exits  faster by\n";
   }
-  for (const WallClock& clock : evaluation.wall_clock) {
-    absl::StrAppendFormat(&text, "%5d  %8.2f%%  %7.3f ms  %7.3f ms  %8.2f%%\n", clock.batch,
-                          100 * clock.max_mismatch, 1e3 * clock.full_seconds,
-                          1e3 * clock.exit_seconds,
-                          100 * (1 - clock.exit_seconds / clock.full_seconds));
+  for (const auto* clocks : {&evaluation.wall_clock, &evaluation.sweep_clock}) {
+    for (const WallClock& clock : *clocks) text += FormatClock(clock);
   }
   return text;
 }

@@ -32,10 +32,11 @@ double Median(std::vector<double> values) {
 
 std::vector<WallClock> MeasureWallClock(LoadedModel& loaded, std::span<const Prompt> prompts,
                                         const Calibration& calibration,
+                                        std::span<const CertificateOutcome> outcomes,
                                         std::span<const int32_t> batch_sizes) {
   // Full depth first, then every certificate.
   std::vector<const Certificate*> variants = {nullptr};
-  for (const Certificate& certificate : calibration.certificates) variants.push_back(&certificate);
+  for (const CertificateOutcome& outcome : outcomes) variants.push_back(&outcome.certificate);
   const size_t climbs = batch_sizes.size() * kRepeats * variants.size();
   Progress progress("timing climbs", static_cast<int64_t>(climbs));
   std::vector<WallClock> clocks;
@@ -50,7 +51,8 @@ std::vector<WallClock> MeasureWallClock(LoadedModel& loaded, std::span<const Pro
       }
     }
     for (size_t v = 1; v < variants.size(); ++v) {
-      clocks.push_back({size, variants[v]->max_mismatch, Median(seconds[0]), Median(seconds[v])});
+      clocks.push_back({size, variants[v]->max_mismatch, outcomes[v - 1].mismatch,
+                        Median(seconds[0]), Median(seconds[v])});
     }
   }
   return clocks;

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/sampling/vocab_scan.h"
+
 namespace spade {
 
 ExitOutcomes MakeOutcomes(const Traces& traces, const std::vector<Prompt>& prompts,

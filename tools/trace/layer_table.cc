@@ -1,5 +1,7 @@
 #include "tools/trace/layer_table.h"
 
+#include "engine/sampling/vocab_scan.h"
+
 namespace spade {
 namespace {
 
@@ -43,6 +45,17 @@ LayerTable MakeLayerTable(const Traces& traces, const std::vector<Prompt>& promp
     for (Quality* quality : {&row.lens, &row.kept, &row.reset}) Divide(count, *quality);
   }
   return table;
+}
+
+Quality QualityOf(const ExitHead& head, const Traces& traces, const std::vector<Prompt>& prompts) {
+  Quality quality;
+  std::vector<float> probabilities(static_cast<size_t>(traces.shape.labels));
+  for (size_t p = 0; p < traces.prompts(); ++p) {
+    head.Entropy(traces.Hidden(p, head.layer - traces.shape.first_layer), probabilities);
+    Count(ArgMax(probabilities), prompts[p].label, ArgMax(traces.Full(p)), quality);
+  }
+  if (traces.prompts() > 0) Divide(static_cast<double>(traces.prompts()), quality);
+  return quality;
 }
 
 SpadePosition BetterPosition(const LayerTable& table) {

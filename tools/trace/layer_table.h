@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "tools/trace/prompt_file.h"
@@ -18,9 +19,10 @@ struct Quality {
 // How well each way of reading the model after `layer` layers does.
 struct LayerRow {
   int32_t layer = 0;
-  Quality lens;   // logit lens: final norm and head
-  Quality kept;   // SPADE pass, the answer row at its own position
-  Quality reset;  // SPADE pass, the answer row at position 1
+  Quality lens;                                   // logit lens: final norm and head
+  Quality kept;                                   // SPADE pass, the answer row at its own position
+  Quality reset;                                  // SPADE pass, the answer row at position 1
+  std::optional<Quality> l_spade = std::nullopt;  // where there is a head for the layer
 };
 
 struct LayerTable {
@@ -33,6 +35,9 @@ struct LayerTable {
 // Over the prompts that `included` takes.
 LayerTable MakeLayerTable(const Traces& traces, const std::vector<Prompt>& prompts,
                           const std::function<bool(const Prompt&)>& included);
+
+// What L-SPADE's most probable labels at the head's layer are worth, over all prompts.
+Quality QualityOf(const ExitHead& head, const Traces& traces, const std::vector<Prompt>& prompts);
 
 // The position whose SPADE pass agrees with full depth more often over the deeper half of the
 // watched layers, where exits lie.

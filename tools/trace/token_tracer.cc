@@ -5,6 +5,7 @@
 #include <numeric>
 #include <random>
 
+#include "engine/sampling/vocab_scan.h"
 #include "kernels/check.h"
 #include "tools/trace/traces.h"
 
@@ -16,6 +17,14 @@ float LogSumExp(std::span<const float> logits) {
   double sum = 0;
   for (const float logit : logits) sum += std::exp(double{logit} - top);
   return top + static_cast<float>(std::log(sum));
+}
+
+// The start of a TokenEnd, but for its state. Returns the token.
+TokenId WriteEnd(std::span<const float> logits, float* end) {
+  const TokenId token = ArgMax(logits);
+  end[0] = static_cast<float>(token);
+  end[1] = LogSumExp(logits);
+  return token;
 }
 
 std::vector<int32_t> Count(int64_t rows) {
@@ -55,15 +64,19 @@ std::vector<float> TokenTracer::Trace(std::span<const Prompt> prompts, size_t in
   for (int32_t step = 0; step < options_.num_tokens; ++step) Decode(step, tokens);
 
   std::vector<float> records;
+  std::vector<int32_t> positions;
   for (size_t p = 0; p < prompts.size(); ++p) {
     std::mt19937_64 random(options_.seed + index + p);
     std::vector<int32_t> steps = Count(std::max(num_rows_[p], 1));
     std::ranges::shuffle(steps, random);
     for (int32_t i = 0; i < options_.rows_per_prompt; ++i) {
-      const float* record = Record(p, steps[static_cast<size_t>(i) % steps.size()]);
+      const int32_t step = steps[static_cast<size_t>(i) % steps.size()];
+      const float* record = Record(p, step);
       records.insert(records.end(), record, record + record_floats);
+      positions.push_back(lengths_[p] + step);
     }
   }
+  RunTails(positions, records);
   return records;
 }
 
@@ -110,17 +123,61 @@ void TokenTracer::Decode(int32_t step, std::vector<TokenId>& tokens) {
   for (int32_t stage = 0; stage < model.num_stages(); ++stage) {
     model.RunStage(stage, batch_, loaded_.kv().views());
     const bool last = stage + 1 == model.num_stages();
-    copy_hidden(2 + (last ? 0 : int64_t{1 + stage} * config.hidden_size));
+    copy_hidden(last ? 2 : shape().hidden_offset(stage));
   }
   const auto vocab = static_cast<size_t>(config.vocab_size);
   const float* logits = model.Logits(Count(count));
   for (size_t p = 0; p < tokens.size(); ++p) {
-    const std::span<const float> row(logits + p * vocab, vocab);
     const bool is_eos = std::ranges::find(config.eos_ids, tokens[p]) != config.eos_ids.end();
     if (is_eos) num_rows_[p] = std::min(num_rows_[p], step);
-    tokens[p] = ArgMax(row);
-    Record(p, step)[0] = static_cast<float>(tokens[p]);
-    Record(p, step)[1] = LogSumExp(row);
+    tokens[p] = WriteEnd(std::span(logits + p * vocab, vocab), Record(p, step));
+  }
+}
+
+void TokenTracer::RunTails(std::span<const int32_t> positions, std::span<float> records) {
+  const auto record_floats = static_cast<size_t>(shape().record_floats());
+  const auto batch =
+      static_cast<size_t>(std::max<int64_t>(1, loaded_.max_rows() / std::max(1, shape().exits())));
+  for (size_t begin = 0; begin < positions.size(); begin += batch) {
+    const size_t count = std::min(batch, positions.size() - begin);
+    RunTailBatch(positions.subspan(begin, count),
+                 records.subspan(begin * record_floats, count * record_floats));
+  }
+}
+
+// One climb: the rows of each exit join as its layer is reached.
+void TokenTracer::RunTailBatch(std::span<const int32_t> positions, std::span<float> records) {
+  StagedModel& model = loaded_.model();
+  const TokenTraces layout = shape();
+  const auto hidden_size = static_cast<size_t>(layout.hidden_size);
+  const auto record = [&](size_t i) {
+    return records.data() + static_cast<int64_t>(i) * layout.record_floats();
+  };
+  RowBatch batch;
+  std::vector<float> hidden;  // (rows, hidden_size): of the climb so far
+  for (int32_t exit = 0; exit < layout.exits(); ++exit) {
+    for (size_t i = 0; i < positions.size(); ++i) {
+      const float* state = record(i) + layout.hidden_offset(exit);
+      hidden.insert(hidden.end(), state, state + hidden_size);
+      batch.ids.push_back(0);  // its embedding is replaced
+      batch.positions.push_back(positions[i]);
+      batch.wants_output.push_back(1);
+      ++batch.spade_rows;
+    }
+    // Begin sizes the climb and its angles; the rows' states replace the embeddings it made.
+    model.Begin(batch);
+    const Tensor states = model.hidden();
+    loaded_.backend().CopyFromHost(states.data, hidden.data(), states.bytes());
+    model.RunStage(exit + 1, batch, loaded_.kv().views());
+    loaded_.backend().CopyToHost(hidden.data(), model.hidden().data, states.bytes());
+  }
+  const auto vocab = static_cast<size_t>(model.config().vocab_size);
+  const float* logits = model.Logits(Count(batch.rows()));
+  for (size_t row = 0; row < static_cast<size_t>(batch.rows()); ++row) {
+    const auto exit = static_cast<int32_t>(row / positions.size());
+    float* end = record(row % positions.size()) + layout.spade_offset(exit);
+    WriteEnd(std::span(logits + row * vocab, vocab), end);
+    std::copy_n(hidden.data() + row * hidden_size, hidden_size, end + 2);
   }
 }
 

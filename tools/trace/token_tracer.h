@@ -19,7 +19,7 @@ struct TokenTraceOptions {
 
 // Continues prompts greedily at full depth and writes down what early exit would have seen of the
 // generated tokens' rows: the distribution it will meet, since a token that leaves is full depth's
-// but for the certified few.
+// but for the certified few. And what the SPADE pass from each watched layer makes of those rows.
 class TokenTracer {
  public:
   // `loaded` has an exit after each of the layers first_layer .. num_layers - 1, and outlives this.
@@ -37,6 +37,11 @@ class TokenTracer {
  private:
   std::vector<TokenId> Prefill(std::span<const Prompt> prompts);
   void Decode(int32_t step, std::vector<TokenId>& tokens);
+  // Runs the SPADE passes from all watched layers, the rows at `positions` (records), and writes
+  // where they ended into `records`.
+  void RunTails(std::span<const int32_t> positions, std::span<float> records);
+  // The same for as many as fit one climb.
+  void RunTailBatch(std::span<const int32_t> positions, std::span<float> records);
   float* Record(size_t prompt, int32_t step) {
     return all_.data() +
            (static_cast<int64_t>(prompt) * options_.num_tokens + step) * shape().record_floats();

@@ -26,8 +26,4 @@ std::span<const float> Traces::Spade(size_t prompt, int32_t exit, SpadePosition 
             shape.labels);
 }
 
-int32_t ArgMax(std::span<const float> values) {
-  return static_cast<int32_t>(std::ranges::max_element(values) - values.begin());
-}
-
 }  // namespace spade

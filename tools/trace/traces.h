@@ -39,7 +39,4 @@ struct Traces {
   std::span<const float> At(size_t prompt, int64_t offset, int64_t count) const;
 };
 
-// Index of the largest; the first of equals.
-int32_t ArgMax(std::span<const float> values);
-
 }  // namespace spade

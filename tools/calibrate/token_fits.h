@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/exit/token_fit.h"
+#include "tools/trace/token_traces.h"
+
+namespace spade {
+
+// What L-SPADE learns to foretell: where the SPADE pass from its layer ends, or where full depth
+// does. Certificates are about full depth's token either way.
+enum class FitTarget { kSpade, kFull };
+
+// The records that a fit learns from, and those that stop it.
+struct FitRecords {
+  std::span<const size_t> fitting;
+  std::span<const size_t> validation;
+};
+
+// L-SPADE fitted to `target` at every watched layer, several at a time. `num_threads`: 0: one per
+// core.
+absl::StatusOr<std::vector<TokenFit>> FitTokenExits(const TokenTraces& traces,
+                                                    const CandidateHead& head,
+                                                    const FitRecords& records, FitTarget target,
+                                                    int32_t rank, int32_t num_threads);
+
+}  // namespace spade
