@@ -23,7 +23,7 @@ class CalibratorTest : public ::testing::Test {
     arguments.collect.load.compute = Compute::kF32;
     arguments.collect.load.num_threads = 2;
     arguments.prompts.path = arguments.collect.load.directory + "/calibration.jsonl";
-    arguments.prompts.limit = 100;
+    arguments.prompts.limit = 80;
     arguments.first_layer = kFirstLayer;
     arguments.calibrate.max_mismatches = {0.1, 0.2};
     arguments.token_traces.num_tokens = 4;
@@ -75,20 +75,39 @@ TEST_F(CalibratorTest, GoesOnWhereItWasInterrupted) {
   EXPECT_EQ(HeadsOf(*resumed), HeadsOf(*whole));
 }
 
+TEST_F(CalibratorTest, LabelsAreFittedToWhatIsAsked) {
+  std::map<int32_t, std::vector<float>> heads[2];
+  Arguments arguments = Few("labels.safetensors");
+  arguments.keep_traces = true;  // the fits share them
+  for (const FitTarget target : {FitTarget::kSpade, FitTarget::kFull}) {
+    arguments.fit_to = target;
+    ASSERT_TRUE(CalibrateLabels(arguments).ok());
+    heads[target == FitTarget::kSpade ? 0 : 1] = HeadsOf(*LoadCalibration(arguments.out));
+  }
+  arguments.fit_to = std::nullopt;
+  ASSERT_TRUE(CalibrateLabels(arguments).ok());
+  for (const auto& [layer, head] : HeadsOf(*LoadCalibration(arguments.out))) {
+    EXPECT_NE(heads[0][layer], heads[1][layer]);
+    EXPECT_TRUE(head == heads[0][layer] || head == heads[1][layer]) << layer;
+  }
+}
+
 TEST_F(CalibratorTest, GenerationIsFittedToWhatIsAsked) {
   std::map<std::string, std::vector<float>> ups;
   Arguments arguments = Few("generate.safetensors");
   arguments.keep_traces = true;  // the fits share them
   arguments.min_exits = arguments.max_exits = 1;
   arguments.first_layer = 11;
-  for (const char* target : {"spade", "full", "auto"}) {
+  const std::map<std::string, std::optional<FitTarget>> targets = {
+      {"spade", FitTarget::kSpade}, {"full", FitTarget::kFull}, {"auto", std::nullopt}};
+  for (const auto& [name, target] : targets) {
     arguments.fit_to = target;
     const absl::Status status = CalibrateGeneration(arguments);
     ASSERT_TRUE(status.ok()) << status;
     const auto calibration = LoadTokenCalibration(arguments.out);
     ASSERT_TRUE(calibration.ok()) << calibration.status();
     ASSERT_EQ(calibration->exits.size(), 1u);
-    ups[target] = calibration->exits[0].up;
+    ups[name] = calibration->exits[0].up;
   }
   EXPECT_NE(ups["spade"], ups["full"]);
   EXPECT_TRUE(ups["auto"] == ups["spade"] || ups["auto"] == ups["full"]);

@@ -18,6 +18,7 @@ absl::Status CalibrateLabels(Arguments arguments) {
     arguments.calibrate.position =
         arguments.position == "kept" ? SpadePosition::kKept : SpadePosition::kReset;
   }
+  if (arguments.fit_to) arguments.calibrate.fit_to = {*arguments.fit_to};
   if (arguments.min_exits) arguments.calibrate.min_exits = *arguments.min_exits;
   if (arguments.max_exits) arguments.calibrate.max_exits = *arguments.max_exits;
   std::ranges::sort(arguments.calibrate.max_mismatches);

@@ -20,7 +20,7 @@ auto InPart(Part part) {
   return [part](const Prompt& prompt) { return prompt.part == part; };
 }
 
-// Hidden states and SPADE logits of one part at one layer, copied together.
+// Hidden states of one part at one layer, and the target's logits, copied together.
 struct Examples {
   std::vector<float> hidden;
   std::vector<float> logits;
@@ -31,39 +31,74 @@ struct Examples {
   }
 };
 
-Examples Gather(const Traces& traces, const std::vector<Prompt>& prompts, Part part, int32_t exit,
-                SpadePosition position) {
-  Examples examples;
-  for (size_t p = 0; p < traces.prompts(); ++p) {
-    if (prompts[p].part != part) continue;
-    const auto hidden = traces.Hidden(p, exit);
-    const auto logits = traces.Spade(p, exit, position);
-    examples.hidden.insert(examples.hidden.end(), hidden.begin(), hidden.end());
-    examples.logits.insert(examples.logits.end(), logits.begin(), logits.end());
+// One watched layer of the traces.
+struct WatchedLayer {
+  const Traces& traces;
+  const std::vector<Prompt>& prompts;
+  int32_t exit;
+  SpadePosition position;
+
+  Examples Gather(Part part, FitTarget target) const {
+    Examples examples;
+    for (size_t p = 0; p < traces.prompts(); ++p) {
+      if (prompts[p].part != part) continue;
+      const auto hidden = traces.Hidden(p, exit);
+      const auto logits =
+          target == FitTarget::kSpade ? traces.Spade(p, exit, position) : traces.Full(p);
+      examples.hidden.insert(examples.hidden.end(), hidden.begin(), hidden.end());
+      examples.logits.insert(examples.logits.end(), logits.begin(), logits.end());
+    }
+    return examples;
   }
-  return examples;
+
+  // Share of validation prompts for which fn(prompt) holds.
+  template <typename Fn>
+  double Share(const Fn& fn) const {
+    double count = 0;
+    double held = 0;
+    for (size_t p = 0; p < traces.prompts(); ++p) {
+      if (prompts[p].part != Part::kValidation) continue;
+      count += 1;
+      held += fn(p);
+    }
+    return held / count;
+  }
+
+  int32_t Spade(size_t p) const { return ArgMax(traces.Spade(p, exit, position)); }
+};
+
+absl::StatusOr<HeadRow::Fit> FitHead(const WatchedLayer& layer, FitTarget target) {
+  const TraceShape& shape = layer.traces.shape;
+  const Examples fitting = layer.Gather(Part::kFit, target);
+  const Examples validation = layer.Gather(Part::kValidation, target);
+  HeadRow::Fit fit;
+  fit.target = target;
+  SPADE_ASSIGN_OR_RETURN(fit.fit, FitExitHead(shape.first_layer + layer.exit, fitting.View(shape),
+                                              validation.View(shape), FitOptions{}));
+  std::vector<float> probabilities(static_cast<size_t>(shape.labels));
+  const auto label = [&](size_t p) {
+    fit.fit.head.Entropy(layer.traces.Hidden(p, layer.exit), probabilities);
+    return ArgMax(probabilities);
+  };
+  fit.matches_full =
+      layer.Share([&](size_t p) { return label(p) == ArgMax(layer.traces.Full(p)); });
+  fit.matches_spade = layer.Share([&](size_t p) { return label(p) == layer.Spade(p); });
+  return fit;
 }
 
-absl::StatusOr<HeadRow> FitLayer(const Traces& traces, const std::vector<Prompt>& prompts,
-                                 int32_t exit, SpadePosition position) {
-  const Examples fitting = Gather(traces, prompts, Part::kFit, exit, position);
-  const Examples validation = Gather(traces, prompts, Part::kValidation, exit, position);
+absl::StatusOr<HeadRow> FitLayer(const WatchedLayer& layer, const CalibrateOptions& options) {
+  const auto lens = [&](size_t p) { return ArgMax(layer.traces.Lens(p, layer.exit)); };
   HeadRow row;
-  SPADE_ASSIGN_OR_RETURN(row.fit,
-                         FitExitHead(traces.shape.first_layer + exit, fitting.View(traces.shape),
-                                     validation.View(traces.shape), FitOptions{}));
-  std::vector<float> probabilities(static_cast<size_t>(traces.shape.labels));
-  double count = 0;
-  for (size_t p = 0; p < traces.prompts(); ++p) {
-    if (prompts[p].part != Part::kValidation) continue;
-    const int32_t spade = ArgMax(traces.Spade(p, exit, position));
-    row.fit.head.Entropy(traces.Hidden(p, exit), probabilities);
-    row.lens_matches_spade += ArgMax(traces.Lens(p, exit)) == spade;
-    row.head_matches_full += ArgMax(probabilities) == ArgMax(traces.Full(p));
-    count += 1;
+  row.lens_matches_full =
+      layer.Share([&](size_t p) { return lens(p) == ArgMax(layer.traces.Full(p)); });
+  row.lens_matches_spade = layer.Share([&](size_t p) { return lens(p) == layer.Spade(p); });
+  for (const FitTarget target : options.fit_to) {
+    SPADE_ASSIGN_OR_RETURN(HeadRow::Fit fit, FitHead(layer, target));
+    if (!row.fits.empty() && fit.matches_full > row.kept().matches_full) {
+      row.kept_fit = row.fits.size();
+    }
+    row.fits.push_back(std::move(fit));
   }
-  row.lens_matches_spade /= count;
-  row.head_matches_full /= count;
   return row;
 }
 
@@ -71,7 +106,7 @@ absl::StatusOr<HeadRow> FitLayer(const Traces& traces, const std::vector<Prompt>
 void ChooseHeads(const Traces& traces, const std::vector<Prompt>& prompts,
                  const CalibrateOptions& options, CalibrateResult& result) {
   std::vector<ExitHead> heads;
-  for (const HeadRow& row : result.heads) heads.push_back(row.fit.head);
+  for (const HeadRow& row : result.heads) heads.push_back(row.kept().fit.head);
   const ExitOutcomes candidates =
       MakeOutcomes(traces, prompts, heads, result.calibration.position, InPart(Part::kValidation));
   ChooseOptions choose;
@@ -123,9 +158,9 @@ absl::StatusOr<CalibrateResult> Calibrate(const Traces& traces, const std::vecto
   SPADE_ASSIGN_OR_RETURN(
       result.heads,
       FitLayers<HeadRow>(traces.shape.exits(), options.num_threads, [&](int32_t exit) {
-        return FitLayer(traces, prompts, exit, result.calibration.position);
+        return FitLayer({traces, prompts, exit, result.calibration.position}, options);
       }));
-  const double check = SecondsPerCheck(result.heads[0].fit.head, traces.Hidden(0, 0));
+  const double check = SecondsPerCheck(result.heads[0].kept().fit.head, traces.Hidden(0, 0));
   if (options.seconds_per_layer_row > 0) result.costs.check = check / options.seconds_per_layer_row;
   ChooseHeads(traces, prompts, options, result);
   result.calibration.hidden_size = traces.shape.hidden_size;

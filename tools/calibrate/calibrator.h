@@ -9,6 +9,7 @@
 #include "engine/exit/choose_exits.h"
 #include "engine/exit/fit.h"
 #include "engine/exit/outcomes.h"
+#include "tools/calibrate/fit_target.h"
 #include "tools/trace/layer_table.h"
 #include "tools/trace/prompt_file.h"
 #include "tools/trace/traces.h"
@@ -16,6 +17,8 @@
 namespace spade {
 
 struct CalibrateOptions {
+  // Of several, each layer keeps the one whose label is full depth's more often, on validation.
+  std::vector<FitTarget> fit_to = {FitTarget::kSpade, FitTarget::kFull};
   std::optional<SpadePosition> position;  // nullopt: the better one
   int32_t min_exits = 4;
   int32_t max_exits = 8;
@@ -25,11 +28,20 @@ struct CalibrateOptions {
   int32_t num_threads = 0;  // 0: one per core
 };
 
-// One watched layer's head, beside the logit lens. Shares of validation prompts.
+// One watched layer's heads, beside the logit lens. Shares of validation prompts.
 struct HeadRow {
-  HeadFit fit;
+  struct Fit {
+    FitTarget target = FitTarget::kSpade;
+    HeadFit fit;
+    double matches_full = 0;
+    double matches_spade = 0;
+  };
+  double lens_matches_full = 0;
   double lens_matches_spade = 0;
-  double head_matches_full = 0;
+  std::vector<Fit> fits;  // not empty
+  size_t kept_fit = 0;
+
+  const Fit& kept() const { return fits[kept_fit]; }
 };
 
 struct CalibrateResult {

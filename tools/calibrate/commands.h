@@ -23,7 +23,7 @@ struct Arguments {
   bool generate = false;
   std::string labels;
   std::string position = "auto";
-  std::string fit_to = "auto";
+  std::optional<FitTarget> fit_to = std::nullopt;  // none: both
   std::string out;
   std::optional<int32_t> min_exits = std::nullopt;
   std::optional<int32_t> max_exits = std::nullopt;

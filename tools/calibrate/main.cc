@@ -15,6 +15,8 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
       {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"int8", DType::kI8}};
   static const std::map<std::string, Compute> kComputes = {{"f32", Compute::kF32},
                                                            {"bf16", Compute::kBF16}};
+  static const std::map<std::string, FitTarget> kTargets = {{"spade", FitTarget::kSpade},
+                                                            {"full", FitTarget::kFull}};
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
       ->required()
       ->check(CLI::ExistingDirectory);
@@ -41,11 +43,10 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   app.add_option("--fit-to", arguments.fit_to,
-                 "--generate: what L-SPADE learns to foretell: spade, the SPADE pass from its "
-                 "layer; full, full depth; auto, at each layer what agrees with full depth more "
-                 "often. Certificates are about full depth's tokens in any case")
-      ->check(CLI::IsMember({"auto", "spade", "full"}))
-      ->capture_default_str();
+                 "what L-SPADE learns to foretell: spade, the SPADE pass from its layer, or full, "
+                 "full depth (default: both, and each layer keeps what agrees with full depth "
+                 "more often). Certificates are about full depth's answers in any case")
+      ->transform(CLI::CheckedTransformer(kTargets, CLI::ignore_case));
   app.add_option("--rank", arguments.token_calibrate.rank,
                  "--generate: of L-SPADE's map (default: a third of the hidden size)")
       ->check(CLI::Range(1, 4096));

@@ -13,18 +13,33 @@ bool IsChosen(const CalibrateResult& result, int32_t layer) {
                              [&](const ExitHead& exit) { return exit.layer == layer; });
 }
 
+// Of validation prompts: L-SPADE's answers count there, not on those that certify.
 std::string FormatLayers(const CalibrateResult& result) {
   std::string text =
-      "        agreement with full depth     agreement with SPADE\n"
-      "layer   lens    kept   reset  L-SPADE    lens  L-SPADE      KL  exit\n";
+      "agreement with full depth / with SPADE; KL: nats from what L-SPADE was fitted to\n"
+      "layer        lens";
+  for (const HeadRow::Fit& fit : result.heads.front().fits) {
+    absl::StrAppendFormat(
+        &text, "  %20s",
+        fit.target == FitTarget::kSpade ? "fitted to SPADE   KL" : "to full depth   KL");
+  }
+  text += "\n";
   for (size_t i = 0; i < result.heads.size(); ++i) {
     const HeadRow& head = result.heads[i];
-    const LayerRow& row = result.table.rows[i];
-    absl::StrAppendFormat(&text,
-                          "%5d  %5.3f   %5.3f   %5.3f    %5.3f   %5.3f    %5.3f  %6.4f  %s\n",
-                          row.layer, row.lens.agreement, row.kept.agreement, row.reset.agreement,
-                          head.head_matches_full, head.lens_matches_spade, head.fit.agreement,
-                          head.fit.kl, IsChosen(result, row.layer) ? "*" : "");
+    const int32_t layer = result.table.rows[i].layer;
+    absl::StrAppendFormat(&text, "%5d  %5.3f/%5.3f", layer, head.lens_matches_full,
+                          head.lens_matches_spade);
+    for (const HeadRow::Fit& fit : head.fits) {
+      const bool is_kept = head.fits.size() > 1 && &fit == &head.kept();
+      absl::StrAppendFormat(&text, "  %s%5.3f/%5.3f %6.4f", is_kept ? ">" : " ", fit.matches_full,
+                            fit.matches_spade, fit.fit.kl);
+    }
+    text += IsChosen(result, layer) ? "   exit\n" : "\n";
+  }
+  text += "SPADE's agreement with full depth on the prompts that certify, kept / reset\n";
+  for (const LayerRow& row : result.table.rows) {
+    absl::StrAppendFormat(&text, "%5d  %5.3f/%5.3f\n", row.layer, row.kept.agreement,
+                          row.reset.agreement);
   }
   return text;
 }

@@ -6,13 +6,10 @@
 
 #include "absl/status/statusor.h"
 #include "engine/exit/token_fit.h"
+#include "tools/calibrate/fit_target.h"
 #include "tools/trace/token_traces.h"
 
 namespace spade {
-
-// What L-SPADE learns to foretell: where the SPADE pass from its layer ends, or where full depth
-// does. Certificates are about full depth's token either way.
-enum class FitTarget { kSpade, kFull };
 
 // The records that a fit learns from, and those that stop it.
 struct FitRecords {
