@@ -86,7 +86,7 @@ TEST_P(VerifiedTextTest, IsExact) {
     std::vector<std::shared_ptr<Collector>> sinks;
     for (const ExitMode mode : {ExitMode::kExact, ExitMode::kVerified}) {
       for (size_t i = begin; i < end; ++i) {
-        GenerateRequest request = MakeRequest(prompts_[i], 10);
+        GenerateRequest request = MakeRequest(prompts_[i], 6);
         request.sampling.temperature = GetParam();
         request.sampling.seed = i;
         request.mode = mode;

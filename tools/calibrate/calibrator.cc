@@ -1,10 +1,12 @@
 #include "tools/calibrate/calibrator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/exit/head_problem.h"
 #include "engine/sampling/vocab_scan.h"
 #include "tools/calibrate/certify_bounds.h"
 #include "tools/calibrate/fit_layers.h"
@@ -51,21 +53,32 @@ struct WatchedLayer {
     return examples;
   }
 
-  // Share of validation prompts for which fn(prompt) holds.
+  // Mean of fn(prompt) over the validation prompts.
   template <typename Fn>
-  double Share(const Fn& fn) const {
+  double Mean(const Fn& fn) const {
     double count = 0;
-    double held = 0;
+    double sum = 0;
     for (size_t p = 0; p < traces.prompts(); ++p) {
       if (prompts[p].part != Part::kValidation) continue;
       count += 1;
-      held += fn(p);
+      sum += fn(p);
     }
-    return held / count;
+    return sum / count;
   }
 
   int32_t Spade(size_t p) const { return ArgMax(traces.Spade(p, exit, position)); }
 };
+
+// KL(softmax(logits) || probabilities), in nats.
+double KlFromLogits(std::span<const float> logits, std::span<const float> probabilities) {
+  std::vector<double> target(logits.begin(), logits.end());
+  Softmax(target, 1);
+  double kl = 0;
+  for (size_t k = 0; k < target.size(); ++k) {
+    if (target[k] > 0) kl += target[k] * std::log(target[k] / std::max(probabilities[k], 1e-30f));
+  }
+  return kl;
+}
 
 absl::StatusOr<HeadRow::Fit> FitHead(const WatchedLayer& layer, FitTarget target) {
   const TraceShape& shape = layer.traces.shape;
@@ -80,9 +93,12 @@ absl::StatusOr<HeadRow::Fit> FitHead(const WatchedLayer& layer, FitTarget target
     fit.fit.head.Entropy(layer.traces.Hidden(p, layer.exit), probabilities);
     return ArgMax(probabilities);
   };
-  fit.matches_full =
-      layer.Share([&](size_t p) { return label(p) == ArgMax(layer.traces.Full(p)); });
-  fit.matches_spade = layer.Share([&](size_t p) { return label(p) == layer.Spade(p); });
+  fit.kl_full = layer.Mean([&](size_t p) {
+    label(p);
+    return KlFromLogits(layer.traces.Full(p), probabilities);
+  });
+  fit.matches_full = layer.Mean([&](size_t p) { return label(p) == ArgMax(layer.traces.Full(p)); });
+  fit.matches_spade = layer.Mean([&](size_t p) { return label(p) == layer.Spade(p); });
   return fit;
 }
 
@@ -90,11 +106,11 @@ absl::StatusOr<HeadRow> FitLayer(const WatchedLayer& layer, const CalibrateOptio
   const auto lens = [&](size_t p) { return ArgMax(layer.traces.Lens(p, layer.exit)); };
   HeadRow row;
   row.lens_matches_full =
-      layer.Share([&](size_t p) { return lens(p) == ArgMax(layer.traces.Full(p)); });
-  row.lens_matches_spade = layer.Share([&](size_t p) { return lens(p) == layer.Spade(p); });
+      layer.Mean([&](size_t p) { return lens(p) == ArgMax(layer.traces.Full(p)); });
+  row.lens_matches_spade = layer.Mean([&](size_t p) { return lens(p) == layer.Spade(p); });
   for (const FitTarget target : options.fit_to) {
     SPADE_ASSIGN_OR_RETURN(HeadRow::Fit fit, FitHead(layer, target));
-    if (!row.fits.empty() && fit.matches_full > row.kept().matches_full) {
+    if (!row.fits.empty() && fit.kl_full < row.kept().kl_full) {
       row.kept_fit = row.fits.size();
     }
     row.fits.push_back(std::move(fit));

@@ -17,7 +17,7 @@
 namespace spade {
 
 struct CalibrateOptions {
-  // Of several, each layer keeps the one whose label is full depth's more often, on validation.
+  // Of several, each layer keeps the one that is nearest to full depth, on validation.
   std::vector<FitTarget> fit_to = {FitTarget::kSpade, FitTarget::kFull};
   std::optional<SpadePosition> position;  // nullopt: the better one
   int32_t min_exits = 4;
@@ -33,6 +33,7 @@ struct HeadRow {
   struct Fit {
     FitTarget target = FitTarget::kSpade;
     HeadFit fit;
+    double kl_full = 0;  // mean KL(full depth || L-SPADE), nats
     double matches_full = 0;
     double matches_spade = 0;
   };

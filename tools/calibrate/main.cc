@@ -44,8 +44,8 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_option("--fit-to", arguments.fit_to,
                  "what L-SPADE learns to foretell: spade, the SPADE pass from its layer, or full, "
-                 "full depth (default: both, and each layer keeps what agrees with full depth "
-                 "more often). Certificates are about full depth's answers in any case")
+                 "full depth (default: both, and each layer keeps what is nearer to full depth on "
+                 "validation prompts). Certificates are about full depth's answers in any case")
       ->transform(CLI::CheckedTransformer(kTargets, CLI::ignore_case));
   app.add_option("--rank", arguments.token_calibrate.rank,
                  "--generate: of L-SPADE's map (default: a third of the hidden size)")

@@ -16,7 +16,7 @@ bool IsChosen(const CalibrateResult& result, int32_t layer) {
 // Of validation prompts: L-SPADE's answers count there, not on those that certify.
 std::string FormatLayers(const CalibrateResult& result) {
   std::string text =
-      "agreement with full depth / with SPADE; KL: nats from what L-SPADE was fitted to\n"
+      "L-SPADE and the lens: agreement with full depth / with SPADE; KL from full depth, nats\n"
       "layer        lens";
   for (const HeadRow::Fit& fit : result.heads.front().fits) {
     absl::StrAppendFormat(
@@ -32,7 +32,7 @@ std::string FormatLayers(const CalibrateResult& result) {
     for (const HeadRow::Fit& fit : head.fits) {
       const bool is_kept = head.fits.size() > 1 && &fit == &head.kept();
       absl::StrAppendFormat(&text, "  %s%5.3f/%5.3f %6.4f", is_kept ? ">" : " ", fit.matches_full,
-                            fit.matches_spade, fit.fit.kl);
+                            fit.matches_spade, fit.kl_full);
     }
     text += IsChosen(result, layer) ? "   exit\n" : "\n";
   }

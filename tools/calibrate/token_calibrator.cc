@@ -143,16 +143,16 @@ absl::Status PartRecords(const std::vector<Prompt>& prompts, Workshop& shop) {
   return absl::OkStatus();
 }
 
-// Fits every watched layer to `target`; of what was fitted before, each layer keeps the one whose
-// tokens are full depth's more often, on validation.
+// Fits every watched layer to `target`; of what was fitted before, each layer keeps the one that is
+// nearer to full depth, on validation.
 absl::Status FitTo(FitTarget target, const Workshop& shop, const CandidateHead& head,
                    TokenCalibrateResult& result) {
-  SPADE_ASSIGN_OR_RETURN(const std::vector<TokenFit> fits,
+  SPADE_ASSIGN_OR_RETURN(const std::vector<TargetFit> fits,
                          FitTokenExits(shop.traces, head, {shop.fitting, shop.validation}, target,
                                        result.calibration.rank, shop.options.num_threads));
   TokenCalibration trial = result.calibration;
   trial.exits.clear();
-  for (const TokenFit& fit : fits) trial.exits.push_back(fit.exit);
+  for (const TargetFit& each : fits) trial.exits.push_back(each.fit.exit);
   SPADE_ASSIGN_OR_RETURN(
       TokenOutcomes outcomes,
       TokenOutcomes::Create(shop.folder, shop.backend, shop.weight_dtype, trial, shop.traces));
@@ -161,11 +161,11 @@ absl::Status FitTo(FitTarget target, const Workshop& shop, const CandidateHead& 
   for (size_t e = 0; e < fits.size(); ++e) {
     const TokenAgreement agreement = outcomes.Agreement(shop.validation, e);
     TokenRow& row = result.table[e];
-    row.layer = fits[e].exit.layer;
+    row.layer = fits[e].fit.exit.layer;
     row.lens_full = agreement.lens_full;
     row.spade_full = agreement.spade_full;
-    const bool is_best = row.fits.empty() || agreement.l_spade_full > row.kept().full;
-    row.fits.push_back({target, agreement.l_spade_full, agreement.l_spade_spade, fits[e].kl});
+    const bool is_best = row.fits.empty() || fits[e].kl_full < row.kept().kl_full;
+    row.fits.push_back({target, agreement.l_spade_full, agreement.l_spade_spade, fits[e].kl_full});
     if (!is_best) continue;
     row.kept_fit = row.fits.size() - 1;
     result.calibration.exits[e] = trial.exits[e];

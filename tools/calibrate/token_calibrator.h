@@ -15,7 +15,7 @@
 namespace spade {
 
 struct TokenCalibrateOptions {
-  // Of several, each layer keeps the one whose tokens are full depth's more often, on validation.
+  // Of several, each layer keeps the one that is nearest to full depth, on validation.
   std::vector<FitTarget> fit_to = {FitTarget::kSpade, FitTarget::kFull};
   int32_t rank = 0;               // 0: a third of the hidden size, 16 to 256
   int32_t max_candidates = 1024;  // the vocabulary that early tokens come from
@@ -31,9 +31,9 @@ struct TokenCalibrateOptions {
 struct TokenRow {
   struct Fit {
     FitTarget target = FitTarget::kSpade;
-    double full = 0;   // L-SPADE's with full depth's
-    double spade = 0;  // L-SPADE's with the SPADE pass'
-    double kl = 0;     // mean KL(target || L-SPADE), nats
+    double full = 0;     // L-SPADE's with full depth's
+    double spade = 0;    // L-SPADE's with the SPADE pass'
+    double kl_full = 0;  // mean KL(full depth || L-SPADE), nats
   };
   int32_t layer = 0;
   double lens_full = 0;   // the logit lens' (of the candidates) with full depth's

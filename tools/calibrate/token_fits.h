@@ -17,11 +17,16 @@ struct FitRecords {
   std::span<const size_t> validation;
 };
 
+struct TargetFit {
+  TokenFit fit;
+  double kl_full = 0;  // mean KL(full depth || L-SPADE) on validation, nats
+};
+
 // L-SPADE fitted to `target` at every watched layer, several at a time. `num_threads`: 0: one per
 // core.
-absl::StatusOr<std::vector<TokenFit>> FitTokenExits(const TokenTraces& traces,
-                                                    const CandidateHead& head,
-                                                    const FitRecords& records, FitTarget target,
-                                                    int32_t rank, int32_t num_threads);
+absl::StatusOr<std::vector<TargetFit>> FitTokenExits(const TokenTraces& traces,
+                                                     const CandidateHead& head,
+                                                     const FitRecords& records, FitTarget target,
+                                                     int32_t rank, int32_t num_threads);
 
 }  // namespace spade

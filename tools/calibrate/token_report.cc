@@ -31,7 +31,7 @@ std::string FormatTokenResult(const TokenCalibrateResult& result) {
   std::string text = absl::StrFormat(
       "rows: %d to fit, %d to validate, %d to certify (one a prompt)\n"
       "%d candidates cover %.2f%% of the tokens; rank %d; one check costs %.3f layer-rows\n"
-      "\nagreement with full depth / with SPADE; KL: nats from what it was fitted to\n"
+      "\nL-SPADE: agreement with full depth / with SPADE; KL from full depth, nats\n"
       "layer     lens    SPADE%s\n",
       result.fit_rows, result.validation_rows, result.certification_rows,
       calibration.candidates.size(), 100 * result.coverage, calibration.rank, result.costs.check,
@@ -41,7 +41,7 @@ std::string FormatTokenResult(const TokenCalibrateResult& result) {
     for (const TokenRow::Fit& fit : row.fits) {
       const bool is_kept = row.fits.size() > 1 && &fit == &row.kept();
       absl::StrAppendFormat(&text, "  %s%5.3f/%5.3f %6.4f", is_kept ? ">" : " ", fit.full,
-                            fit.spade, fit.kl);
+                            fit.spade, fit.kl_full);
     }
     text += IsChosen(calibration, row.layer) ? "   exit\n" : "\n";
   }
