@@ -74,6 +74,28 @@ TEST_F(CudaEngineTest, DecisionsLeaveWhereTheCpusDo) {
   }
 }
 
+// Rows with blocks of the scratch and of the pool in one climb.
+TEST_F(CudaEngineTest, DecisionsWithoutAPrefixCacheRunBesideGenerations) {
+  Decision decisions[2];
+  std::vector<TokenId> tokens[2];
+  for (int device = 0; device < 2; ++device) {
+    EngineOptions options = OptionsOf(device == 0 ? "cpu" : "cuda");
+    options.prefix_cache = false;
+    const TestEngine engine = MakeEngine(options);
+    auto sink = std::make_shared<Collector>();
+    ASSERT_TRUE(engine->Generate(MakeRequest(MakePrompt(9, 5), 8), sink).ok());
+    sink->WaitForDeltas(1);
+    decisions[device] = Decide(*engine, ExitMode::kExact);
+    ASSERT_TRUE(sink->Wait().ok());
+    tokens[device] = sink->sequences()[0].tokens;
+  }
+  EXPECT_EQ(tokens[0], tokens[1]);
+  EXPECT_EQ(decisions[0].label, decisions[1].label);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(decisions[0].probabilities[i], decisions[1].probabilities[i], 1e-4);
+  }
+}
+
 TEST_F(CudaEngineTest, DraftsOfABatchInvariantGpuChangeNothing) {
   // Every third token leaves at layer 4 with a draft that is rarely right.
   const auto exit = [](const Sequence&, int32_t position, int32_t layer) {
