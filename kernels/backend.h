@@ -111,7 +111,8 @@ struct BackendOptions {
   int32_t num_threads = 0;     // CPU workers; 0: one per allowed core
   bool pin_threads = true;     // CPU: worker i stays on the i-th allowed core
   Compute compute = Compute::kF32;
-  // CPU: "" best; else "avx3_bf16", "avx3", "avx2", "sse4", "portable" (for tests)
+  // CPU: "" best; else "avx3_bf16", "avx3_vnni", "avx3", "avx2", "sse4", "neon", "portable" (for
+  // tests)
   std::string cpu_isa = "";
   // CUDA: products by kernels that sum in one order for any number of rows, not by cuBLAS. The CPU
   // always does so.
@@ -119,10 +120,11 @@ struct BackendOptions {
 };
 
 // The fastest type of products with weights of this type that costs nothing more: BF16 for BF16
-// weights where the processor or the GPU multiplies them by itself, else F32.
+// weights where the processor or the GPU multiplies them by itself, else F32. Never I8, which costs
+// accuracy: who wants it asks for it.
 Compute BestCompute(const BackendOptions& options, DType weights);
 
-// INVALID_ARGUMENT for a device or ISA this build or machine does not have.
+// INVALID_ARGUMENT for a device, ISA or type of products this build or machine does not have.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);
 
 }  // namespace spade

@@ -43,17 +43,34 @@ constexpr std::string_view NameOf(DType dtype) {
 enum class Compute : uint8_t {
   kF32,   // none is rounded
   kBF16,  // of products with BF16 weights: to BF16
+  kI8,    // of products with I8 weights: to 8-bit integers, by groups of inputs (see matrix.h)
 };
 
-inline constexpr Compute kComputes[] = {Compute::kF32, Compute::kBF16};
+inline constexpr Compute kComputes[] = {Compute::kF32, Compute::kBF16, Compute::kI8};
 
 constexpr std::string_view NameOf(Compute compute) {
-  return compute == Compute::kBF16 ? "bf16" : "f32";
+  switch (compute) {
+    case Compute::kF32:
+      return "f32";
+    case Compute::kBF16:
+      return "bf16";
+    case Compute::kI8:
+      return "int8";
+  }
+  return "?";
 }
 
 // Whether weights of this type can be multiplied so.
 constexpr bool Suits(Compute compute, DType weights) {
-  return compute == Compute::kF32 || weights == DType::kBF16;
+  switch (compute) {
+    case Compute::kF32:
+      return true;
+    case Compute::kBF16:
+      return weights == DType::kBF16;
+    case Compute::kI8:
+      return weights == DType::kI8;
+  }
+  return false;
 }
 
 constexpr float BF16ToFloat(uint16_t bits) {

@@ -47,6 +47,10 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
         absl::StrCat("num_threads is ", options.num_threads, "; use 0 for one per core, or more"));
   }
   if (options.device == kCpu) return MakeCpu(options);
+  if (options.device == kCuda && options.compute == Compute::kI8) {
+    return absl::InvalidArgumentError(
+        "compute: int8 products are on the CPU only; use f32 or, with bf16 weights, bf16");
+  }
   if (options.device == kCuda) return MakeCuda(options);
   return absl::InvalidArgumentError(
       absl::StrCat("device '", options.device, "' is unknown; use cpu or cuda"));

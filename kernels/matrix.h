@@ -40,6 +40,9 @@ struct Matrix {
   bool empty() const { return out_features == 0; }
 };
 
+// Inputs with one scale, of kI8 weights and, with Compute::kI8, of each row of x: a row's is its
+// largest |x| of the group / 127, and its inputs are round(x * (127 / largest)), ties to even.
+// A group below 2^-100 counts as zero.
 inline constexpr int64_t kInt8Group = 64;
 
 }  // namespace spade

@@ -35,6 +35,8 @@ CpuBackend::CpuBackend(Isa isa, Compute compute, int32_t num_threads, bool pin_t
       compute_(compute),
       matmul_(GetMatMulKernels(isa)),
       bf16_matmul_(GetBF16MatMulKernels(isa)),
+      int8_matmul_(GetVnniMatMulKernels(isa) != nullptr ? *GetVnniMatMulKernels(isa)
+                                                        : GetInt8MatMulKernels(isa)),
       row_(GetRowKernels(isa)),
       attention_(GetAttentionKernels(isa)),
       pool_(num_threads, pin_threads),
@@ -58,7 +60,7 @@ void CpuBackend::CopyFromHost(void* device, const void* host, size_t bytes) {
 }
 
 absl::StatusOr<Matrix> CpuBackend::Pack(std::span<const HostMatrix> parts, DType dtype) {
-  return PackMatrix(parts, dtype, pool_);
+  return PackMatrix(parts, dtype, compute_, pool_);
 }
 
 void CpuBackend::ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<void(int64_t)> fn) {
@@ -75,7 +77,7 @@ void CpuBackend::ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<vo
 
 void CpuBackend::Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) {
   SPADE_CHECK(out.rows == std::ssize(ids) && out.cols == table.in_features);
-  const PackedMatrix packed(table);
+  const PackedMatrix packed(table, compute_);
   ForEachRow(out.rows, out.cols * kGatherCost, [&](int64_t row) {
     SPADE_CHECK(ids[row] >= 0 && ids[row] < packed.out_features);
     float* to = out.F32Row(row);
@@ -94,7 +96,7 @@ void CpuBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& opt
   SPADE_CHECK(x.cols == weight.in_features && out.cols == weight.out_features);
   SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
   if (x.rows == 0) return;
-  Multiply({.weight = PackedMatrix(weight),
+  Multiply({.weight = PackedMatrix(weight, compute_),
             .x = static_cast<const float*>(x.data),
             .rows = x.rows,
             .out = static_cast<float*>(out.data),
@@ -109,7 +111,7 @@ void CpuBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const i
   SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
   for (const int32_t id : ids) SPADE_CHECK(id >= 0 && id < weight.out_features);
   if (x.rows == 0 || ids.empty()) return;
-  Multiply({.weight = PackedMatrix(weight),
+  Multiply({.weight = PackedMatrix(weight, compute_),
             .x = static_cast<const float*>(x.data),
             .rows = x.rows,
             .out = static_cast<float*>(out.data),
@@ -118,6 +120,7 @@ void CpuBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const i
 }
 
 void CpuBackend::Multiply(MatMulArgs args) {
+  if (args.weight.in_quads) return MultiplyTiled(int8_matmul_, args);
   const bool in_bf16 = compute_ == Compute::kBF16 && args.weight.dtype == DType::kBF16;
   if (in_bf16 && bf16_matmul_ != nullptr) return MultiplyTiled(*bf16_matmul_, args);
   if (in_bf16) args.x = RoundToBF16(args);

@@ -63,6 +63,7 @@ class CpuBackend final : public Backend {
   const Compute compute_;
   const MatMulKernels& matmul_;
   const MatMulKernels* bf16_matmul_;  // null: the processor has none
+  const MatMulKernels& int8_matmul_;
   const RowKernels& row_;
   const AttentionKernels& attention_;
   ThreadPool pool_;

@@ -19,22 +19,31 @@ struct IsaEntry {
 
 // Best first. The last runs everywhere: it is compiled for the compiler's baseline.
 constexpr IsaEntry kIsas[] = {
-    {Isa::kAvx3BF16, "avx3_bf16", HWY_AVX3}, {Isa::kAvx3, "avx3", HWY_AVX3},
-    {Isa::kAvx2, "avx2", HWY_AVX2},          {Isa::kSse4, "sse4", HWY_SSE4},
-    {Isa::kNeon, "neon", HWY_NEON},          {Isa::kPortable, "portable", HWY_STATIC_TARGET},
+    {Isa::kAvx3BF16, "avx3_bf16", HWY_AVX3},
+    {Isa::kAvx3Vnni, "avx3_vnni", HWY_AVX3},
+    {Isa::kAvx3, "avx3", HWY_AVX3},
+    {Isa::kAvx2, "avx2", HWY_AVX2},
+    {Isa::kSse4, "sse4", HWY_SSE4},
+    {Isa::kNeon, "neon", HWY_NEON},
+    {Isa::kPortable, "portable", HWY_STATIC_TARGET},
 };
 
-bool HasBF16Products() {
+// What Highway's target does not include.
+bool HasDotProducts(Isa isa) {
 #if HWY_ARCH_X86_64
-  return __builtin_cpu_supports("avx512bf16") != 0;
+  const bool has_vnni = __builtin_cpu_supports("avx512vnni") != 0;
+  const bool has_bf16 = __builtin_cpu_supports("avx512bf16") != 0;
 #else
-  return false;
+  const bool has_vnni = false;
+  const bool has_bf16 = false;
 #endif
+  if (isa == Isa::kAvx3Vnni) return has_vnni;
+  return isa != Isa::kAvx3BF16 || (has_vnni && has_bf16);
 }
 
 bool IsAvailable(const IsaEntry& entry) {
   if (entry.isa == Isa::kPortable) return true;
-  if (entry.isa == Isa::kAvx3BF16 && !HasBF16Products()) return false;
+  if (!HasDotProducts(entry.isa)) return false;
   return (HWY_TARGETS & hwy::SupportedTargets() & entry.target) != 0;
 }
 

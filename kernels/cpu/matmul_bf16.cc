@@ -7,7 +7,8 @@
 
 #if HWY_ARCH_X86_64
 
-#include "kernels/cpu/matmul_words-inl.h"
+#include "kernels/cpu/matmul_words.h"
+#include "kernels/cpu/store_avx512-inl.h"
 
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bf16")
 namespace spade {
@@ -18,6 +19,7 @@ namespace {
 struct PairDot {
   static constexpr int64_t kWordInputs = 2;
   static constexpr int64_t kBlockWords = kBlockInputs / kWordInputs;
+  static constexpr int64_t XWords(int64_t words) { return words; }
 
   // Rounds to nearest even.
   static void Pack(const float* x, int64_t inputs, uint32_t* words) {
@@ -63,6 +65,10 @@ struct PairDot {
         _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), chains[r][p]));
       }
     }
+  }
+
+  static void Store(const MatMulArgs& args, int64_t row, int64_t panel, const float* sums) {
+    StoreOutputs(args, row, panel, sums);
   }
 };
 

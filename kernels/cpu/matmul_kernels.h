@@ -58,19 +58,26 @@ struct MatMulKernels {
   RowTiling Tiling(int64_t rows) const { return RowTiling(rows, max_tile_rows); }
 };
 
-// The most that pack_rows writes.
+// The most that pack_rows writes: an I8 row has two words a group beside its inputs.
 inline int64_t PackedFloats(const MatMulArgs& args) {
-  return args.rows * (args.weight.in_features + 1);
+  return args.rows * (args.weight.in_features + 4);
 }
 
 inline constexpr int64_t kMaxTaskRows = 240;
 // Floats of scratch that `tiled` needs.
 inline constexpr int64_t kTiledScratch = (kBlockInputs + 2 * kMaxTaskRows) * kPanelCols;
 
-// Of any weights, in F32: x as it is, weights expanded.
+// Of any weights but those in quads, in F32: x as it is, weights expanded.
 const MatMulKernels& GetMatMulKernels(Isa isa);
 
 // Of BF16 weights and x rounded to BF16, summed in F32; null where `isa` has no such instruction.
 const MatMulKernels* GetBF16MatMulKernels(Isa isa);
+
+// Of I8 weights in quads and x rounded to I8 by its groups: sums of a group are integers, their
+// total is F32.
+const MatMulKernels& GetInt8MatMulKernels(Isa isa);
+
+// The same by AVX512-VNNI; null where `isa` has no such instruction.
+const MatMulKernels* GetVnniMatMulKernels(Isa isa);
 
 }  // namespace spade

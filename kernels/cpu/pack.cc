@@ -50,8 +50,8 @@ void ReadFloats(const HostMatrix& part, int64_t row, int64_t begin, int64_t coun
 // Writes rows of float weights to one packed matrix. Thread-safe for different outputs.
 class PanelWriter {
  public:
-  explicit PanelWriter(Matrix& matrix)
-      : view_(matrix), weights_(matrix.weights.data()), scales_(matrix.scales.data()) {}
+  PanelWriter(Matrix& matrix, Compute compute)
+      : view_(matrix, compute), weights_(matrix.weights.data()), scales_(matrix.scales.data()) {}
 
   // False where a weight is not finite or does not fit.
   bool WriteOutput(int64_t out, const HostMatrix& part, int64_t row) const {
@@ -81,10 +81,23 @@ class PanelWriter {
         return Write<uint16_t>(out, begin, values, &FloatToBF16);
       default:
         static_cast<float*>(scales_)[view_.ScaleIndex(out, begin)] = scale;
+        if (view_.in_quads) return WriteQuads(out, begin, values, scale);
         return Write<int8_t>(out, begin, values, [scale](float value) {
-          const float steps = scale > 0 ? std::nearbyint(value / scale) : 0.0f;
-          return static_cast<int8_t>(std::clamp(steps, -127.0f, 127.0f));
+          return static_cast<int8_t>(Steps(value, scale));
         });
+    }
+  }
+
+  static int32_t Steps(float value, float scale) {
+    const float steps = scale > 0 ? std::nearbyint(value / scale) : 0.0f;
+    return static_cast<int32_t>(std::clamp(steps, -127.0f, 127.0f));
+  }
+
+  // A group begins at a quad.
+  void WriteQuads(int64_t out, int64_t begin, std::span<const float> values, float scale) const {
+    auto* to = static_cast<uint8_t*>(weights_) + view_.ElementIndex(out, begin);
+    for (size_t i = 0; i < values.size(); ++i) {
+      to[i / 4 * kQuadElements + i % 4] = static_cast<uint8_t>(Steps(values[i], scale) + kQuadBias);
     }
   }
 
@@ -116,7 +129,8 @@ PartRow FindRow(std::span<const HostMatrix> parts, int64_t out) {
   return {&parts[part], out};
 }
 
-absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType dtype) {
+absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType dtype,
+                                      Compute compute) {
   SPADE_CHECK(!parts.empty());
   SPADE_CHECK(dtype != DType::kI32);
   Matrix matrix;
@@ -127,7 +141,7 @@ absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType d
     SPADE_CHECK(SizeOf(part.dtype) == 2 || part.dtype == DType::kF32);
     matrix.out_features += part.rows;
   }
-  const PackedMatrix view(matrix);
+  const PackedMatrix view(matrix, compute);
   const size_t elements = static_cast<size_t>(view.panels() * view.panel_elements());
   absl::StatusOr<Buffer> weights = AllocateAligned(elements * SizeOf(dtype));
   if (!weights.ok()) return weights.status();
@@ -142,14 +156,14 @@ absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType d
 
 }  // namespace
 
-absl::StatusOr<Matrix> PackMatrix(std::span<const HostMatrix> parts, DType dtype,
+absl::StatusOr<Matrix> PackMatrix(std::span<const HostMatrix> parts, DType dtype, Compute compute,
                                   ThreadPool& pool) {
-  absl::StatusOr<Matrix> matrix = AllocateMatrix(parts, dtype);
+  absl::StatusOr<Matrix> matrix = AllocateMatrix(parts, dtype, compute);
   if (!matrix.ok()) return matrix.status();
-  const PanelWriter writer(*matrix);
+  const PanelWriter writer(*matrix, compute);
   const int64_t out_features = matrix->out_features;
   std::atomic<bool> fits{true};
-  pool.Run(PackedMatrix(*matrix).panels(), [&](int64_t panel, int32_t) {
+  pool.Run(PackedMatrix(*matrix, compute).panels(), [&](int64_t panel, int32_t) {
     const int64_t end = std::min((panel + 1) * kPanelCols, out_features);
     for (int64_t out = panel * kPanelCols; out < end; ++out) {
       const PartRow source = FindRow(parts, out);

@@ -10,6 +10,7 @@
 // not HWY_DYNAMIC_DISPATCH, whose choice is one for the whole process.
 #define SPADE_FUNCTION_FOR(isa, function)                \
   ((isa) == Isa::kAvx3       ? HWY_CHOOSE_AVX3(function) \
+   : (isa) == Isa::kAvx3Vnni ? HWY_CHOOSE_AVX3(function) \
    : (isa) == Isa::kAvx3BF16 ? HWY_CHOOSE_AVX3(function) \
    : (isa) == Isa::kAvx2     ? HWY_CHOOSE_AVX2(function) \
    : (isa) == Isa::kSse4     ? HWY_CHOOSE_SSE4(function) \

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,8 +34,8 @@ constexpr int32_t kDeviceClimbRows = 4096;
 struct Options {
   std::string device = "cpu";
   std::string shape = "1.1b";
-  std::string dtype = "bf16";
-  std::vector<std::string> compute = {"f32", "bf16"};
+  std::vector<DType> dtypes = {DType::kBF16};
+  std::vector<Compute> computes;  // empty: all
   std::string cache = "/tmp/spade-bench";
   std::string only;
   std::vector<int32_t> decisions;
@@ -46,6 +47,7 @@ struct Options {
 
 // A model on its backend, with a cache for the largest batch of its context.
 struct Bench {
+  DType dtype = DType::kBF16;
   Compute compute = Compute::kF32;
   int32_t context = 0;
   int32_t climb_rows = 0;
@@ -178,7 +180,8 @@ void Report(const Options& options, std::span<Bench> benches, const Case& shape)
                   shape.name.c_str(), seconds, shape.sequences * shape.count, shape.sequences);
       continue;
     }
-    std::printf("%-20s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name.c_str(),
+    std::printf("%-20s %-7s %-5s %10.2f %10.1f %12.0f%% %9.0f%%\n", shape.name.c_str(),
+                std::string(NameOf(benches[i].dtype)).c_str(),
                 std::string(NameOf(benches[i].compute)).c_str(), seconds * 1e3,
                 shape.sequences * shape.count / seconds, 100 * Median(samples[i].of_bandwidth),
                 100 * Median(samples[i].of_peak));
@@ -204,12 +207,13 @@ Room RoomFor(std::span<const Case> cases, int32_t limit) {
   return room;
 }
 
-absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
+absl::StatusOr<Bench> Load(const Options& options, DType dtype, Compute compute) {
   const std::string directory = RandomModel(options.cache, options.shape);
   SPADE_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(directory + "/config.json", 1 << 20));
   SPADE_ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(json, ""));
   SPADE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   Bench bench;
+  bench.dtype = dtype;
   bench.compute = compute;
   BackendOptions backend_options;
   backend_options.compute = compute;
@@ -218,7 +222,7 @@ absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
   backend_options.batch_invariant = options.batch_invariant;
   SPADE_ASSIGN_OR_RETURN(bench.backend, MakeBackend(backend_options));
   ModelOptions model_options;
-  model_options.weight_dtype = options.dtype == "int8" ? DType::kI8 : DType::kBF16;
+  model_options.weight_dtype = dtype;
   const bool on_host = options.device == "cpu";
   bench.climb_rows = on_host ? kHostClimbRows : kDeviceClimbRows;
   const auto [rows, sequences, context] = RoomFor(CasesOf(options), bench.climb_rows);
@@ -240,20 +244,25 @@ absl::StatusOr<Bench> Load(const Options& options, Compute compute) {
 
 void PrintHeader(const Options& options, std::span<const Bench> benches) {
   for (const Bench& bench : benches) {
-    std::printf("%s, %s weights, %s\n", options.shape.c_str(), options.dtype.c_str(),
-                bench.backend->description().c_str());
+    std::printf("%s, %s weights, %s\n", options.shape.c_str(),
+                std::string(NameOf(bench.dtype)).c_str(), bench.backend->description().c_str());
   }
-  std::printf("%-20s %-5s %10s %10s %13s %10s\n", "case", "in", "ms", "tokens/s", "of bandwidth",
-              "of peak");
+  std::printf("%-20s %-7s %-5s %10s %10s %13s %10s\n", "case", "weights", "in", "ms", "tokens/s",
+              "of bandwidth", "of peak");
 }
 
 absl::Status Measure(const Options& options) {
   std::vector<Bench> benches;
-  for (const std::string& compute : options.compute) {
-    SPADE_ASSIGN_OR_RETURN(Bench bench,
-                           Load(options, compute == "bf16" ? Compute::kBF16 : Compute::kF32));
-    benches.push_back(std::move(bench));
+  for (const DType dtype : options.dtypes) {
+    for (const Compute compute : kComputes) {
+      const bool asked = options.computes.empty() ||
+                         std::ranges::find(options.computes, compute) != options.computes.end();
+      if (!asked || !Suits(compute, dtype)) continue;
+      SPADE_ASSIGN_OR_RETURN(Bench bench, Load(options, dtype, compute));
+      benches.push_back(std::move(bench));
+    }
   }
+  if (benches.empty()) return absl::InvalidArgumentError("no --compute suits a --dtype");
   if (!options.json) PrintHeader(options, benches);
   for (const Case& shape : CasesOf(options)) {
     if (shape.name.find(options.only) != std::string::npos) Report(options, benches, shape);
@@ -262,6 +271,10 @@ absl::Status Measure(const Options& options) {
 }
 
 int Run(int argc, char** argv) {
+  static const std::map<std::string, DType> kDTypes = {{"bf16", DType::kBF16},
+                                                       {"int8", DType::kI8}};
+  static const std::map<std::string, Compute> kTypes = {
+      {"f32", Compute::kF32}, {"bf16", Compute::kBF16}, {"int8", Compute::kI8}};
   Options options;
   CLI::App app("Speed of the forward pass on random weights, beside the machine's floor");
   app.add_option("--device", options.device, "cpu or cuda")->capture_default_str();
@@ -269,13 +282,14 @@ int Run(int argc, char** argv) {
   app.add_option("--shape", options.shape, "8b (Llama 3), 1.1b (TinyLlama) or 135m (SmolLM)")
       ->check(CLI::IsMember({"8b", "1.1b", "135m"}))
       ->capture_default_str();
-  app.add_option("--dtype", options.dtype, "weights in memory")
-      ->check(CLI::IsMember({"bf16", "int8"}))
-      ->capture_default_str();
-  app.add_option("--compute", options.compute, "types of products, measured in turn")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  app.add_option("--dtype,--weight-dtype", options.dtypes, "weights in memory, measured in turn")
+      ->transform(CLI::CheckedTransformer(kDTypes, CLI::ignore_case))
       ->delimiter(',')
-      ->capture_default_str();
+      ->default_str("bf16");
+  app.add_option("--compute", options.computes,
+                 "types of products, measured in turn where they suit the weights (default: all)")
+      ->transform(CLI::CheckedTransformer(kTypes, CLI::ignore_case))
+      ->delimiter(',');
   app.add_option("--cache", options.cache, "folder for the random checkpoints")
       ->capture_default_str();
   app.add_option("--only", options.only, "cases whose names hold this, e.g. decode");

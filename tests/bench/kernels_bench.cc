@@ -25,7 +25,11 @@ Backend& SharedBackend(Compute compute = Compute::kF32) {
       *MakeBackend({.device = device, .num_threads = num_threads});
   static const std::unique_ptr<Backend> bf16 =
       *MakeBackend({.device = device, .num_threads = num_threads, .compute = Compute::kBF16});
-  return compute == Compute::kBF16 ? *bf16 : *f32;
+  if (compute == Compute::kF32) return *f32;
+  if (compute == Compute::kBF16) return *bf16;
+  static const std::unique_ptr<Backend> int8 =
+      *MakeBackend({.device = device, .num_threads = num_threads, .compute = Compute::kI8});
+  return *int8;
 }
 
 double Bandwidth() {
@@ -42,7 +46,10 @@ double MeasurePeak(Compute compute) {
 double Peak(Compute compute = Compute::kF32) {
   static const double f32 = MeasurePeak(Compute::kF32);
   static const double bf16 = MeasurePeak(Compute::kBF16);
-  return compute == Compute::kBF16 ? bf16 : f32;
+  if (compute == Compute::kF32) return f32;
+  if (compute == Compute::kBF16) return bf16;
+  static const double int8 = MeasurePeak(Compute::kI8);
+  return int8;
 }
 
 struct Rows {
@@ -75,6 +82,7 @@ void BM_Floor(benchmark::State& state) {
   state.counters["GB/s"] = Bandwidth() / 1e9;
   state.counters["GFLOP/s"] = Peak() / 1e9;
   state.counters["BF16_GFLOP/s"] = Peak(Compute::kBF16) / 1e9;
+  if (OnHost()) state.counters["INT8_GOP/s"] = Peak(Compute::kI8) / 1e9;
 }
 
 struct MatMulCase {
@@ -83,13 +91,15 @@ struct MatMulCase {
   int64_t in;
 };
 
-std::vector<Matrix> MakeWeights(const MatMulCase& shape, DType dtype, bool cold) {
+std::vector<Matrix> MakeWeights(const MatMulCase& shape, DType dtype, Compute compute, bool cold) {
   const size_t bytes = shape.out * shape.in * SizeOf(dtype);
   const size_t copies = cold ? (size_t{128} << 20) / bytes + 1 : 1;
   const std::vector<uint16_t> values(shape.out * shape.in, FloatToBF16(0.01f));
   const HostMatrix part = {values.data(), shape.out, shape.in, DType::kBF16};
   std::vector<Matrix> weights;
-  for (size_t i = 0; i < copies; ++i) weights.push_back(*SharedBackend().Pack({&part, 1}, dtype));
+  for (size_t i = 0; i < copies; ++i) {
+    weights.push_back(*SharedBackend(compute).Pack({&part, 1}, dtype));
+  }
   return weights;
 }
 
@@ -198,7 +208,7 @@ void RegisterMatMul(const MatMulCase& shape, const MatMulTypes& types, bool cold
   const auto weights = std::make_shared<std::vector<Matrix>>();
   for (const int64_t count : rows) {
     Register(name, [=, dtype = dtype, compute = compute](benchmark::State& state) {
-      if (weights->empty()) *weights = MakeWeights(shape, dtype, cold);
+      if (weights->empty()) *weights = MakeWeights(shape, dtype, compute, cold);
       BM_MatMul(state, shape, compute, *weights);
     })->Arg(count);
   }
@@ -218,7 +228,9 @@ void RegisterAll() {
   Register("ParallelForOverhead", BM_ParallelForOverhead)->Arg(2)->Arg(16);
   constexpr MatMulTypes kBF16InF32 = {DType::kBF16, Compute::kF32};
   constexpr MatMulTypes kBF16InBF16 = {DType::kBF16, Compute::kBF16};
-  for (const MatMulTypes& types : {kBF16InF32, kBF16InBF16, {DType::kI8, Compute::kF32}}) {
+  std::vector<MatMulTypes> large = {kBF16InF32, kBF16InBF16, {DType::kI8, Compute::kF32}};
+  if (OnHost()) large.push_back({DType::kI8, Compute::kI8});
+  for (const MatMulTypes& types : large) {
     RegisterMatMul({"llama_qkv", 2560, 2048}, types, /*cold=*/true, {1, 4});
     RegisterMatMul({"llama_gate_up", 11264, 2048}, types, true, {1, 2, 3, 4, 5, 8, 32, 512});
     RegisterMatMul({"llama_down", 2048, 5632}, types, true, {1, 4, 8, 32, 512});

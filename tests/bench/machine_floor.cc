@@ -52,6 +52,29 @@ double MultiplyAdds(int64_t rounds, float* sink) {
   return 2.0 * 12 * kLanes * static_cast<double>(rounds);
 }
 
+// Of integers: by pairs of 16 bits, as where there are no dot products of bytes.
+double PairMultiplyAdds(int64_t rounds, float* sink) {
+#if HWY_TARGET == HWY_SCALAR
+  return MultiplyAdds(rounds, sink);
+#else
+  const hn::RebindToSigned<DF> d;
+  const hn::RepartitionToNarrow<hn::RebindToSigned<DF> > d_pairs;
+  hn::Vec<decltype(d)> sums[12];
+  hn::Vec<decltype(d)> more[12];
+  for (int v = 0; v < 12; ++v) sums[v] = more[v] = hn::Zero(d);
+  const auto factor = hn::BitCast(d_pairs, hn::Set(DF(), *sink));
+  for (int64_t i = 0; i < rounds; ++i) {
+    HWY_UNROLL(12)
+    for (int v = 0; v < 12; ++v) {
+      sums[v] = hn::ReorderWidenMulAccumulate(d, factor, factor, sums[v], more[v]);
+    }
+  }
+  for (int v = 1; v < 12; ++v) sums[0] = hn::Add(sums[0], sums[v]);
+  *sink = static_cast<float>(hn::GetLane(sums[0]));
+  return 2.0 * 12 * 2 * kLanes * static_cast<double>(rounds);
+#endif
+}
+
 }  // namespace
 }  // namespace spade::bench::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -73,6 +96,17 @@ double BestRate(int32_t threads, int64_t parts, double amount, const Function& r
     best = std::max(best, amount / (Now(threads) - start));
   }
   return best;
+}
+
+// The multiply-adds that products in `compute` are made of, on this machine.
+auto MultiplyAddsOf(Compute compute) {
+  const Isa isa = *SelectIsa("");
+  if (compute == Compute::kI8) {
+    const bool has_vnni = isa == Isa::kAvx3BF16 || isa == Isa::kAvx3Vnni;
+    return has_vnni ? &Int8Dots : SPADE_FUNCTION_FOR(isa, PairMultiplyAdds);
+  }
+  const bool in_bf16 = compute == Compute::kBF16 && isa == Isa::kAvx3BF16;
+  return in_bf16 ? &BF16Dots : SPADE_FUNCTION_FOR(isa, MultiplyAdds);
 }
 
 }  // namespace
@@ -103,8 +137,7 @@ double ReadBandwidth(int32_t threads) {
 double MultiplyAddPeak(int32_t threads, Compute compute) {
   constexpr int64_t kParts = 32;
   constexpr int64_t kRounds = 200'000;
-  const bool in_bf16 = compute == Compute::kBF16 && BestCompute({}, DType::kBF16) == compute;
-  const auto multiply_adds = in_bf16 ? &BF16Dots : SPADE_FUNCTION_FOR(*SelectIsa(""), MultiplyAdds);
+  const auto multiply_adds = MultiplyAddsOf(compute);
   float sinks[kParts];
   std::fill_n(sinks, kParts, 0.5f);
   const double flop = multiply_adds(1, &sinks[0]) * kRounds;

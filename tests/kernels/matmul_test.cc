@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <span>
 #include <utility>
 
 #include "tests/kernels/device_test.h"
@@ -19,12 +22,32 @@ constexpr Shape kShapes[] = {{1, 64, 16},  {1, 257, 33},   {2, 515, 48},  {3, 63
                              {4, 300, 47}, {5, 1, 1},      {7, 129, 31},  {33, 259, 70},
                              {1, 192, 96}, {33, 512, 192}, {250, 70, 20}, {245, 600, 40}};
 
+// One row's group in whole steps of its scale.
+void RoundToInt8(std::span<float> group) {
+  float largest = 0;
+  for (const float value : group) largest = std::max(largest, std::fabs(value));
+  for (float& value : group) {
+    const float steps = largest == 0 ? 0 : std::nearbyint(value * (127.0f / largest));
+    value = steps * (largest / 127.0f);
+  }
+}
+
 class MatMulTest : public DeviceTest {
  protected:
-  // x as a product with weights of this type takes it.
-  std::vector<float> Rounded(std::vector<float> x, DType weights) {
-    if (GetParam().options.compute != Compute::kBF16 || weights != DType::kBF16) return x;
-    for (float& value : x) value = BF16ToFloat(FloatToBF16(value));
+  bool IsInInt8(DType weights) {
+    return GetParam().options.compute == Compute::kI8 && weights == DType::kI8;
+  }
+
+  // x, in rows of `in`, as a product with weights of this type takes it.
+  std::vector<float> Rounded(std::vector<float> x, int64_t in, DType weights) {
+    if (GetParam().options.compute == Compute::kBF16 && weights == DType::kBF16) {
+      for (float& value : x) value = BF16ToFloat(FloatToBF16(value));
+    }
+    for (int64_t row = 0; row < std::ssize(x) && IsInInt8(weights); row += in) {
+      for (int64_t i = 0; i < in; i += kInt8Group) {
+        RoundToInt8(std::span(x).subspan(row + i, std::min(kInt8Group, in - i)));
+      }
+    }
     return x;
   }
 
@@ -56,14 +79,17 @@ TEST_P(MatMulTest, EqualsDoubleReferenceForAllTypesAndShapes) {
       const std::vector<float> x = RandomFloats(shape.rows * shape.in, 1);
       const Matrix weight =
           Pack(RandomFloats(shape.out * shape.in, 2, 0.05f), shape.out, shape.in, dtype);
-      ExpectProduct(shape, Rounded(x, dtype), Stored(weight), {}, MatMul(x, shape.rows, weight));
+      ExpectProduct(shape, Rounded(x, shape.in, dtype), Stored(weight), {},
+                    MatMul(x, shape.rows, weight));
     }
   }
 }
 
 TEST_P(MatMulTest, AddsBiasAndAccumulates) {
-  for (const auto& [rows, dtype] :
-       {std::pair<int64_t, DType>{1, DType::kF32}, {5, DType::kF32}, {5, DType::kBF16}}) {
+  for (const auto& [rows, dtype] : {std::pair<int64_t, DType>{1, DType::kF32},
+                                    {5, DType::kF32},
+                                    {5, DType::kBF16},
+                                    {5, DType::kI8}}) {
     const Shape shape = {rows, 80, 37};
     const std::vector<float> x = RandomFloats(rows * shape.in, 3);
     const std::vector<float> bias = RandomFloats(shape.out, 4);
@@ -75,7 +101,7 @@ TEST_P(MatMulTest, AddsBiasAndAccumulates) {
                      {.bias = device_bias.data(), .accumulate = true}, out.view());
     std::vector<float> start = before;
     for (size_t i = 0; i < start.size(); ++i) start[i] += bias[i % shape.out];
-    ExpectProduct(shape, Rounded(x, dtype), Stored(weight), start, out.Read());
+    ExpectProduct(shape, Rounded(x, shape.in, dtype), Stored(weight), start, out.Read());
   }
 }
 
@@ -113,6 +139,60 @@ TEST_P(MatMulTest, RoundsToNearestEvenOnlyWhereAsked) {
   const bool in_bf16 = GetParam().options.compute == Compute::kBF16;
   EXPECT_EQ(MatMul(x, 4, Pack({1}, 1, 1, DType::kBF16)), in_bf16 ? rounded : x);
   EXPECT_EQ(MatMul(x, 4, Pack({1}, 1, 1, DType::kF32)), x);
+}
+
+// What rounding costs: half a step of each input's group at most.
+TEST_P(MatMulTest, Int8IsWithinHalfAStepOfEachInput) {
+  const Shape shape = {9, 300, 40};
+  const std::vector<float> x = RandomFloats(shape.rows * shape.in, 9);
+  const Matrix weight =
+      Pack(RandomFloats(shape.out * shape.in, 10, 0.05f), shape.out, shape.in, DType::kI8);
+  const std::vector<float> stored = Stored(weight);
+  const std::vector<float> out = MatMul(x, shape.rows, weight);
+  for (int64_t row = 0; row < shape.rows; ++row) {
+    for (int64_t col = 0; col < shape.out; ++col) {
+      double sum = 0;
+      double bound = 0;
+      for (int64_t begin = 0; begin < shape.in; begin += kInt8Group) {
+        float largest = 0;
+        double weights = 0;
+        for (int64_t i = begin; i < std::min(begin + kInt8Group, shape.in); ++i) {
+          const float input = x[row * shape.in + i];
+          const double w = stored[col * shape.in + i];
+          sum += input * w;
+          weights += std::fabs(w);
+          largest = std::max(largest, std::fabs(input));
+        }
+        bound += (IsInInt8(DType::kI8) ? 0.5 / 127 : 0) * largest * weights;
+        bound += 1e-6 * largest * weights;
+      }
+      ASSERT_NEAR(out[row * shape.out + col], sum, bound) << "row " << row << " col " << col;
+    }
+  }
+}
+
+// The largest sums of a group, of either sign, and weights and inputs at the ends of their range.
+TEST_P(MatMulTest, Int8SumsAreExact) {
+  const int64_t in = 4 * kInt8Group;
+  std::vector<float> weights;
+  for (const float sign : {1.0f, -1.0f}) weights.insert(weights.end(), in, sign * 127);
+  const Matrix weight = Pack(weights, 2, in, DType::kI8);
+  std::vector<float> x(in, 127);
+  x.insert(x.end(), in, -127);
+  const float largest = 127.0f * 127.0f * static_cast<float>(in);
+  EXPECT_EQ(MatMul(x, 2, weight), (std::vector<float>{largest, -largest, -largest, largest}));
+}
+
+TEST_P(MatMulTest, Int8TakesAnyMagnitude) {
+  const Matrix weight = Pack(std::vector<float>(70, 1.0f), 1, 70, DType::kI8);
+  std::vector<float> x(3 * 70, 0.0f);
+  x[3] = 0x1p-120f;       // row 0: as good as zero
+  x[70 + 69] = 0x1p120f;  // row 1
+  x[140] = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> out = MatMul(x, 3, weight);
+  EXPECT_NEAR(out[0], 0, 0x1p-100f);
+  EXPECT_NEAR(out[1], 0x1p120f, 0x1p100f);
+  EXPECT_TRUE(std::isnan(out[2]));
 }
 
 TEST_P(MatMulTest, NoRowsIsNoWork) {

@@ -1,18 +1,20 @@
 // Matrix products on words of 32 bits: each some neighbouring inputs of one row, or the weights
-// that they meet, as AVX-512's dot products take them. Part of the one file that includes it.
+// that they meet, as dot products of bytes or pairs take them. Part of the files that include it.
 //
-// `Dot` is the instruction: kWordInputs, kBlockWords, Pack and Add.
+// `Dot` is the instruction and alone compiled for it:
+//   kWordInputs   inputs in a word of weights
+//   kBlockWords   words of a panel that are summed at once
+//   XWords(n)     words of a packed row that meet n words of weights
+//   Pack          the XWords of a row's block
+//   Add           a block to the sums of a tile
+//   Store         finishes 16 outputs of a row; beyond the last output feature they are dropped
 #pragma once
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cstdint>
 
-#include "hwy/base.h"
 #include "kernels/cpu/matmul_kernels.h"
 
-HWY_PUSH_ATTRIBUTES("avx512f")
 namespace spade {
 namespace {
 
@@ -26,13 +28,15 @@ inline constexpr int64_t kOneStreamRows = 4;
 // Where one tile uses each weight once, those so many words ahead are asked for meanwhile.
 inline constexpr int64_t kAheadWords = 64;
 
-// A block of inputs: x is (words, rows of the tile), a panel's weights are (words, 16).
+// A block of inputs: x is (XWords(words), rows of the tile), a panel's weights are (words, 16).
 struct WordBlock {
   const uint32_t* x;
   const uint32_t* weights;
   const uint32_t* next;  // weights that are needed later, to be fetched
   int64_t panel_words;   // from one panel to the next, of weights and of next
   int64_t words;
+  const float* scales;   // kI8: (groups, 16) of a panel
+  int64_t panel_scales;  // from one panel to the next
 };
 
 // Where each block of each tile lies among the packed rows.
@@ -46,8 +50,10 @@ struct WordRows {
   int64_t BlockWords(int64_t block) const {
     return std::min(Dot::kBlockWords, words - block * Dot::kBlockWords);
   }
+  // Of a packed row.
+  int64_t BlockXWords(int64_t block) const { return Dot::XWords(BlockWords(block)); }
   int64_t Offset(int64_t block, int64_t row) const {
-    return block * Dot::kBlockWords * tiling.rows + row * BlockWords(block);
+    return block * Dot::XWords(Dot::kBlockWords) * tiling.rows + row * BlockXWords(block);
   }
 
   RowTiling tiling;
@@ -59,7 +65,7 @@ template <class Dot>
 void PackWords(const MatMulArgs& args, Range tiles, float* packed) {
   const WordRows<Dot> layout(args);
   const int64_t in_features = args.weight.in_features;
-  alignas(64) uint32_t row_words[kTileRows][Dot::kBlockWords];
+  alignas(64) uint32_t row_words[kTileRows][Dot::XWords(Dot::kBlockWords)];
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const Range rows = layout.tiling.RowsOf(tile);
     const int64_t height = rows.end - rows.begin;
@@ -70,7 +76,7 @@ void PackWords(const MatMulArgs& args, Range tiles, float* packed) {
         Dot::Pack(args.x + (rows.begin + r) * in_features + first, inputs, row_words[r]);
       }
       auto* to = reinterpret_cast<uint32_t*>(packed) + layout.Offset(block, rows.begin);
-      const int64_t count = layout.BlockWords(block);
+      const int64_t count = layout.BlockXWords(block);
       for (int64_t i = 0; i < count; ++i) {
         for (int64_t r = 0; r < height; ++r) to[i * height + r] = row_words[r][i];
       }
@@ -86,38 +92,31 @@ void AddRows(int64_t rows, const WordBlock& block, float* sums) {
   Dot::template Add<kRows, kPanels>(block, sums);
 }
 
-// Finishes and stores 16 outputs of a row; beyond the last output feature they are dropped.
-inline void StoreOutputs(const MatMulArgs& args, int64_t row, int64_t panel, const float* sums) {
-  const int64_t first = panel * kPanelCols;
-  const int64_t cols = std::min(kPanelCols, args.out_cols - first);
-  const auto mask = static_cast<__mmask16>((1u << cols) - 1);
-  float* out = args.out + row * args.out_cols + first;
-  __m512 value = _mm512_loadu_ps(sums);
-  if (args.bias != nullptr) {
-    value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, args.bias + first));
-  }
-  if (args.accumulate) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out));
-  _mm512_mask_storeu_ps(out, mask, value);
-}
-
-// The block of a panel for picked columns, gathered to `gathered`: (words, 16).
+// The block of a panel for picked columns, gathered to `to`: its words (words, 16), then its
+// scales.
 template <class Dot>
-void GatherColumns(const MatMulArgs& args, int64_t panel, int64_t block, int64_t words,
-                   uint32_t* gathered) {
-  const auto* weights = static_cast<const uint32_t*>(args.weight.weights);
-  const int64_t first = panel * kPanelCols;
+void GatherColumns(const MatMulArgs& args, int64_t panel, int64_t block, uint32_t* to,
+                   WordBlock& gathered) {
+  const PackedMatrix& weight = args.weight;
+  const auto* weights = static_cast<const uint32_t*>(weight.weights);
+  auto* scales = reinterpret_cast<float*>(to + Dot::kBlockWords * kPanelCols);
+  const int64_t in = block * Dot::kBlockWords * Dot::kWordInputs;
+  const int64_t inputs = gathered.words * Dot::kWordInputs;
+  std::fill_n(to, Dot::kBlockWords * kPanelCols, 0);
   for (int64_t lane = 0; lane < kPanelCols; ++lane) {
-    if (first + lane >= args.out_cols) {
-      for (int64_t i = 0; i < words; ++i) gathered[i * kPanelCols + lane] = 0;
-      continue;
+    const int64_t column = panel * kPanelCols + lane;
+    if (column >= args.out_cols) break;
+    const int64_t out = args.column_ids[column];
+    const int64_t from = weight.ElementIndex(out, in) / Dot::kWordInputs;
+    for (int64_t i = 0; i < gathered.words; ++i) {
+      to[i * kPanelCols + lane] = weights[from + i * kPanelCols];
     }
-    const int64_t in = block * Dot::kBlockWords * Dot::kWordInputs;
-    const int64_t from =
-        args.weight.ElementIndex(args.column_ids[first + lane], in) / Dot::kWordInputs;
-    for (int64_t i = 0; i < words; ++i) {
-      gathered[i * kPanelCols + lane] = weights[from + i * kPanelCols];
+    for (int64_t i = 0; weight.scales != nullptr && i < inputs; i += kInt8Group) {
+      scales[i / kInt8Group * kPanelCols + lane] = weight.scales[weight.ScaleIndex(out, in + i)];
     }
   }
+  gathered.weights = gathered.next = to;
+  gathered.scales = scales;
 }
 
 // Block b of the weights of kPanels panels from `panel` on.
@@ -136,6 +135,10 @@ WordBlock WeightBlock(const MatMulArgs& args, const WordRows<Dot>& layout, int64
   } else {
     block.next = weights + (panel + kPanels) * block.panel_words;
   }
+  if (args.weight.scales == nullptr) return block;
+  constexpr int64_t kBlockScales = Dot::kBlockWords * Dot::kWordInputs / kInt8Group * kPanelCols;
+  block.panel_scales = args.weight.groups() * kPanelCols;
+  block.scales = args.weight.scales + panel * block.panel_scales + b * kBlockScales;
   return block;
 }
 
@@ -152,8 +155,7 @@ void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Rang
   for (int64_t b = 0; b < layout.blocks; ++b) {
     WordBlock block = WeightBlock<Dot, kPanels>(args, layout, panel, b);
     if (args.column_ids != nullptr) {
-      GatherColumns<Dot>(args, panel, b, block.words, gathered);
-      block.weights = block.next = gathered;
+      GatherColumns<Dot>(args, panel, b, gathered, block);
     }
     for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
       const Range rows = layout.tiling.RowsOf(tile);
@@ -163,7 +165,7 @@ void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Rang
     }
   }
   for (int64_t row = first_row; row < end_row; ++row) {
-    for (int p = 0; p < kPanels; ++p, sums += kPanelCols) StoreOutputs(args, row, panel + p, sums);
+    for (int p = 0; p < kPanels; ++p, sums += kPanelCols) Dot::Store(args, row, panel + p, sums);
   }
 }
 
@@ -181,4 +183,3 @@ void WordTiles(const MatMulArgs& args, const float* packed, Range panels, Range 
 
 }  // namespace
 }  // namespace spade
-HWY_POP_ATTRIBUTES
