@@ -17,12 +17,12 @@ HWY_PUSH_ATTRIBUTES("avx512f,avx512vnni")
 namespace spade {
 namespace {
 
+// Not __m512i, which GCC 12 converts to and from in the inner loop, through memory.
 using Ints = int32_t __attribute__((vector_size(64)));
 using Floats = float __attribute__((vector_size(64)));
 
-// Not _mm512_cvtepi32_ps, in which GCC 12 warns of a variable that is not set.
-HWY_INLINE __m512 ToFloat(__m512i ints) {
-  return (__m512) __builtin_convertvector((Ints)ints, Floats);
+HWY_INLINE Ints Dot(Ints sum, __m512i weights, __m512i inputs) {
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, weights, inputs);
 }
 
 struct VnniDot : QuadWords</*kPerQuad=*/1> {
@@ -45,14 +45,14 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
 
   // The group of `words` words from `first` on; x: its (XWords(words), kRows).
   template <int kRows, int kPanels>
-  static HWY_INLINE void AddGroup(const WordBlock& block, const uint32_t* HWY_RESTRICT x,
-                                  int64_t first, int64_t words, float* HWY_RESTRICT sums) {
+  static HWY_NOINLINE void AddGroup(const WordBlock& block, const uint32_t* HWY_RESTRICT x,
+                                    int64_t first, int64_t words, float* HWY_RESTRICT sums) {
     const uint32_t* x_scales = x + words * kRows;
     const uint32_t* x_biases = x_scales + kRows;
-    __m512i chains[kRows][kPanels];
+    Ints chains[kRows][kPanels];
     HWY_UNROLL(16)
     for (int r = 0; r < kRows; ++r) {
-      const __m512i bias = _mm512_set1_epi32(static_cast<int32_t>(x_biases[r]));
+      const auto bias = (Ints)_mm512_set1_epi32(static_cast<int32_t>(x_biases[r]));
       HWY_UNROLL(16)
       for (int p = 0; p < kPanels; ++p) chains[r][p] = bias;
     }
@@ -69,7 +69,7 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
         const __m512i quad = _mm512_set1_epi32(static_cast<int32_t>(x[i * kRows + r]));
         HWY_UNROLL(16)
         for (int p = 0; p < kPanels; ++p) {
-          chains[r][p] = _mm512_dpbusd_epi32(chains[r][p], weights[p], quad);
+          chains[r][p] = Dot(chains[r][p], weights[p], quad);
         }
       }
     }
@@ -83,7 +83,7 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
         float* sum = sums + (r * kPanels + p) * kPanelCols;
         const __m512 scaled =
             _mm512_mul_ps(scale, _mm512_set1_ps(std::bit_cast<float>(x_scales[r])));
-        const __m512 product = ToFloat(chains[r][p]);
+        const auto product = (__m512) __builtin_convertvector(chains[r][p], Floats);
         _mm512_storeu_ps(sum, _mm512_fmadd_ps(product, scaled, _mm512_loadu_ps(sum)));
       }
     }
