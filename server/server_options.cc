@@ -98,9 +98,10 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->group("Compute and memory");
   app.add_option(
          "--compute", engine.compute,
-         "Type of products; bf16 is the fast one for bf16 weights; auto: the "
-         "calibration's, else bf16 on cuda and where the processor has AVX512-BF16, else f32")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+         "Type of products; bf16 is the fast one for bf16 weights, int8 for int8 weights (cpu; it "
+         "rounds activations to 8 bits, so auto never takes it); auto: the calibration's, else "
+         "bf16 on cuda and where the processor has AVX512-BF16, else f32")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->capture_default_str()
       ->group("Compute and memory");
   app.add_option("--threads", engine.backend.num_threads,

@@ -29,9 +29,11 @@ absl::Status CheckIdentity(const CalibrationIdentity& calibration, const ModelIn
   if (calibration.weight_dtype != info.weight_dtype) {
     return mismatch("the weight dtype", calibration.weight_dtype, info.weight_dtype);
   }
-  if (!info.compute.empty() && NameOf(calibration.compute) != info.compute) {
+  // Products in int8 are never chosen for the user.
+  const bool fits_any = info.compute.empty() && calibration.compute != Compute::kI8;
+  if (!fits_any && NameOf(calibration.compute) != info.compute) {
     return mismatch("the type of products", std::string(NameOf(calibration.compute)),
-                    absl::StrCat(info.compute, " (--compute)"));
+                    absl::StrCat(info.compute.empty() ? "auto" : info.compute, " (--compute)"));
   }
   if (calibration.hidden_size != info.config.hidden_size) {
     return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);

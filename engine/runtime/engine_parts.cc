@@ -95,7 +95,7 @@ absl::Status ResolveCompute(DType weights, BackendOptions* backend, ModelInfo* i
                                                    info->weight_dtype, "; use auto or f32"));
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("compute: \"", info->compute, "\" is none of auto, f32, bf16"));
+      absl::StrCat("compute: \"", info->compute, "\" is none of auto, f32, bf16, int8"));
 }
 
 // ---- Memory

@@ -35,6 +35,7 @@ class Job:
 class Engine:
     name = ""
     note = ""
+    dtypes = ("bf16", "int8")
 
     def prepare(self, job: Job) -> None:
         """Converts the checkpoint where that was not done before."""
@@ -61,7 +62,7 @@ class Spade(Engine):
     def measure(self, job: Job) -> dict[str, float]:
         command: list[str | Path] = [job.bench, "--shape", job.shape, "--dtype", job.dtype, "--json"]
         command += ["--cache", job.checkpoint.parent, "--threads", str(job.threads), "--repeats", "3"]
-        command += ["--compute", "bf16" if job.dtype == "bf16" else "f32"]
+        command += ["--compute", job.dtype]
         command += ["--decisions", ",".join(map(str, job.decisions))]
         return {line["case"]: line["seconds"] for line in lines_of(command)}  # type: ignore[misc]
 
@@ -124,6 +125,7 @@ class Python(Engine):
 class Transformers(Python):
     name = "transformers"
     note = "torch, eager, bf16; no int8 of its own on the CPU"
+    dtypes = ("bf16",)
     program = "measure_transformers.py"
 
 

@@ -28,10 +28,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decisions", type=int, nargs="*", default=[1, 32], help="at once")
-    parser.add_argument("--engines", nargs="*", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--engines", nargs="*", choices=ENGINES, help="default: all that have the type")
     parser.add_argument("--cache", type=Path, default=ROOT / "build/peers/models")
     parser.add_argument("--out", type=Path, default=ROOT / "build/peers/results")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.engines = given.engines or [n for n, engine in ENGINES.items() if given.dtype in engine.dtypes]
+    return given
 
 
 def measure(job: Job, names: list[str], rounds: int) -> Rates:

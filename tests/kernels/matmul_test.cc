@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tests/kernels/device_test.h"
+#include "tests/testing/rounding.h"
 
 namespace spade::testing {
 namespace {
@@ -22,16 +23,6 @@ constexpr Shape kShapes[] = {{1, 64, 16},  {1, 257, 33},   {2, 515, 48},  {3, 63
                              {4, 300, 47}, {5, 1, 1},      {7, 129, 31},  {33, 259, 70},
                              {1, 192, 96}, {33, 512, 192}, {250, 70, 20}, {245, 600, 40}};
 
-// One row's group in whole steps of its scale.
-void RoundToInt8(std::span<float> group) {
-  float largest = 0;
-  for (const float value : group) largest = std::max(largest, std::fabs(value));
-  for (float& value : group) {
-    const float steps = largest == 0 ? 0 : std::nearbyint(value * (127.0f / largest));
-    value = steps * (largest / 127.0f);
-  }
-}
-
 class MatMulTest : public DeviceTest {
  protected:
   bool IsInInt8(DType weights) {
@@ -40,13 +31,8 @@ class MatMulTest : public DeviceTest {
 
   // x, in rows of `in`, as a product with weights of this type takes it.
   std::vector<float> Rounded(std::vector<float> x, int64_t in, DType weights) {
-    if (GetParam().options.compute == Compute::kBF16 && weights == DType::kBF16) {
-      for (float& value : x) value = BF16ToFloat(FloatToBF16(value));
-    }
-    for (int64_t row = 0; row < std::ssize(x) && IsInInt8(weights); row += in) {
-      for (int64_t i = 0; i < in; i += kInt8Group) {
-        RoundToInt8(std::span(x).subspan(row + i, std::min(kInt8Group, in - i)));
-      }
+    for (int64_t first = 0; first < std::ssize(x); first += in) {
+      RoundInputs(GetParam().options.compute, weights, std::span(x).subspan(first, in));
     }
     return x;
   }
@@ -193,6 +179,25 @@ TEST_P(MatMulTest, Int8TakesAnyMagnitude) {
   EXPECT_NEAR(out[0], 0, 0x1p-100f);
   EXPECT_NEAR(out[1], 0x1p120f, 0x1p100f);
   EXPECT_TRUE(std::isnan(out[2]));
+}
+
+// Integer sums are exact, and what is left is the same fused multiply-adds.
+TEST(Int8MatMulTest, InstructionSetsAgreeToTheBit) {
+  constexpr Shape kShape = {14, 331, 50};
+  const std::vector<float> x = RandomFloats(kShape.rows * kShape.in, 11);
+  const std::vector<float> weights = RandomFloats(kShape.out * kShape.in, 12);
+  const HostMatrix part = {weights.data(), kShape.out, kShape.in, DType::kF32};
+  std::vector<float> first;
+  for (const char* isa : {"avx3_bf16", "avx3_vnni", "avx3", "avx2", "neon"}) {
+    const auto backend = MakeBackend({.compute = Compute::kI8, .cpu_isa = isa});
+    if (!backend.ok()) continue;
+    const Matrix weight = *(*backend)->Pack({&part, 1}, DType::kI8);
+    const DeviceTensor out(**backend, kShape.rows, kShape.out);
+    (*backend)->MatMul(DeviceTensor(**backend, kShape.rows, kShape.in, x).view(), weight, {},
+                       out.view());
+    if (first.empty()) first = out.Read();
+    EXPECT_EQ(out.Read(), first) << isa;
+  }
 }
 
 TEST_P(MatMulTest, NoRowsIsNoWork) {

@@ -86,6 +86,17 @@ TEST_P(GoldenTest, BF16ProductsStayNear) {
   EXPECT_GT(worst, 2e-5) << "nothing was rounded";
 }
 
+// Eight bits of weights and inputs, each group of them with its own scale.
+TEST_P(GoldenTest, Int8ProductsStayNear) {
+  auto [name, golden] = GetParam();
+  if (name == "cuda") return;
+  golden.weight_dtype = DType::kI8;
+  const double of_weights = WorstError(*MakeTestBackend(name), golden);
+  const double worst = WorstError(*MakeTestBackend(name, Compute::kI8), golden);
+  EXPECT_LT(worst, 0.05) << "of which rounding the weights alone makes " << of_weights;
+  EXPECT_NE(worst, of_weights) << "no input was rounded";
+}
+
 const GoldenCase kCases[] = {
     {"llama-mha", DType::kF32},
     {"llama-gqa-llama3", DType::kF32},

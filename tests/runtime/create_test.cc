@@ -36,18 +36,26 @@ TEST(CreateTest, UnknownDType) {
 TEST(CreateTest, ComputeOfNoKindOrOfOtherWeights) {
   EngineOptions options = SmallOptions();
   options.compute = "f64";
-  ExpectNames(CreateStatus(options), "auto, f32, bf16");
+  ExpectNames(CreateStatus(options), "auto, f32, bf16, int8");
   options.compute = "bf16";
   options.weight_dtype = "f32";
   ExpectNames(CreateStatus(options), "weight_dtype f32");
+  options.compute = "int8";
+  options.weight_dtype = "bf16";
+  ExpectNames(CreateStatus(options), "weight_dtype bf16");
+  options.weight_dtype = "int8";
+  options.backend.device = "cuda";
+  ExpectNames(CreateStatus(options), "int8 products are on the CPU only");
 }
 
 TEST(CreateTest, AutomaticComputeWithoutCalibrationIsTheBest) {
   EngineOptions options = SmallOptions();
   options.compute = "auto";
   EXPECT_EQ(MakeEngine(options)->info().compute, NameOf(BestCompute({}, DType::kBF16)));
-  options.weight_dtype = "f16";
-  EXPECT_EQ(MakeEngine(options)->info().compute, "f32");
+  for (const std::string dtype : {"f16", "int8"}) {
+    options.weight_dtype = dtype;
+    EXPECT_EQ(MakeEngine(options)->info().compute, "f32");
+  }
 }
 
 TEST(CreateTest, ContextBeyondTheModel) {
@@ -93,7 +101,8 @@ TEST(CreateTest, OtherWeightTypesRun) {
 
 // A calibration that fits the model but for one part.
 absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
-                        const std::string& compute = "f32", std::string* chosen = nullptr) {
+                        const std::string& compute = "f32", std::string* chosen = nullptr,
+                        const std::string& weight_dtype = "bf16") {
   const TempDir dir;
   EngineOptions options = SmallOptions();
   Calibration calibration;
@@ -101,7 +110,7 @@ absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
   calibration.model_sha256 = model_sha256;
   static const std::string tokenizer_sha256 = MakeEngine(options)->tokenizer().sha256();
   calibration.tokenizer_sha256 = tokenizer_sha256;
-  calibration.weight_dtype = "bf16";
+  calibration.weight_dtype = options.weight_dtype = weight_dtype;
   calibration.label_ids = {5, 6};
   calibration.label_texts = {"a", "b"};
   calibration.hidden_size = 192;
@@ -120,10 +129,22 @@ absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
 }
 
 TEST(CreateTest, AutomaticComputeIsTheCalibrations) {
-  for (const Compute compute : kComputes) {
+  for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
     std::string chosen;
     EXPECT_TRUE(CreateWith([&](Calibration& c) { c.compute = compute; }, "auto", &chosen).ok());
     EXPECT_EQ(chosen, NameOf(compute));
+  }
+}
+
+TEST(CreateTest, Int8IsComputedOnlyWhereItWasAskedFor) {
+  const auto in_int8 = [](Calibration& c) { c.compute = Compute::kI8; };
+  EXPECT_TRUE(CreateWith(in_int8, "int8", nullptr, "int8").ok());
+  ExpectNames(CreateWith(in_int8, "auto", nullptr, "int8"), "--compute");
+  ExpectNames(CreateWith(in_int8, "f32", nullptr, "int8"), "--compute");
+  ExpectNames(CreateWith(in_int8, "bf16"), "--compute");
+  for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
+    const auto other = [&](Calibration& c) { c.compute = compute; };
+    ExpectNames(CreateWith(other, "int8", nullptr, "int8"), "--compute");
   }
 }
 

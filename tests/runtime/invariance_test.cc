@@ -60,9 +60,12 @@ void ExpectSameBits(const Outcome& a, const Outcome& b) {
 // Once for each type of products.
 class InvarianceTest : public ::testing::TestWithParam<Compute> {
  protected:
+  static DType Weights() { return GetParam() == Compute::kI8 ? DType::kI8 : DType::kBF16; }
+
   static EngineOptions Options(int32_t kv_blocks = 512) {
     EngineOptions options = SmallOptions(kv_blocks);
     options.compute = NameOf(GetParam());
+    options.weight_dtype = NameOf(Weights());
     return options;
   }
 
@@ -145,7 +148,7 @@ TEST_P(InvarianceTest, SiblingsShareThePrompt) {
 // The plain model, run outside the engine with the whole sequence at once, agrees.
 TEST_P(InvarianceTest, GreedyIsThePlainModel) {
   const auto backend = MakeTestBackend("cpu", GetParam());
-  const auto model = LoadModelOrDie(backend.get(), TicketsModel(), ModelOptions{});
+  const auto model = LoadModelOrDie(backend.get(), TicketsModel(), {.weight_dtype = Weights()});
   ModelRunner runner(backend.get(), model.get());
   const SequenceResult& result = Expected()[0][0];
   std::vector<TokenId> ids = RequestNumber(0).context.prompt;
@@ -163,9 +166,14 @@ TEST(ComputeTest, TypesOfProductsDiffer) {
   const auto in_f32 = RunToEnd(*MakeEngine(options), RequestNumber(0))[0];
   options.compute = "bf16";
   EXPECT_NE(RunToEnd(*MakeEngine(options), RequestNumber(0))[0].logprobs, in_f32.logprobs);
+  options.compute = "f32";
+  options.weight_dtype = "int8";
+  const auto of_int8_in_f32 = RunToEnd(*MakeEngine(options), RequestNumber(0))[0];
+  options.compute = "int8";
+  EXPECT_NE(RunToEnd(*MakeEngine(options), RequestNumber(0))[0].logprobs, of_int8_in_f32.logprobs);
 }
 
-INSTANTIATE_TEST_SUITE_P(Products, InvarianceTest, ::testing::Values(Compute::kF32, Compute::kBF16),
+INSTANTIATE_TEST_SUITE_P(Products, InvarianceTest, ::testing::ValuesIn(kComputes),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
 }  // namespace

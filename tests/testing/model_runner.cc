@@ -19,7 +19,7 @@ T ValueOrDie(absl::StatusOr<T> value) {
 }  // namespace
 
 std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute compute) {
-  if (name == "reference") return MakeReferenceBackend();
+  if (name == "reference") return MakeReferenceBackend(compute);
   BackendOptions options;
   options.compute = compute;
   options.num_threads = 2;

@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <vector>
+
+#include "tests/testing/rounding.h"
 
 namespace spade::testing {
 namespace {
@@ -92,6 +95,8 @@ void AttendHead(const float* query, const HeadKv& kv, int64_t head_dim, float* o
 
 class ReferenceBackend final : public Backend {
  public:
+  explicit ReferenceBackend(Compute compute) : compute_(compute) {}
+
   std::string_view name() const override { return "reference"; }
   std::string description() const override { return "reference: double-precision loops"; }
 
@@ -132,6 +137,19 @@ class ReferenceBackend final : public Backend {
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override {
     for (int64_t i = 0; i < count; ++i) fn(i);
   }
+
+ private:
+  // x, rounded as products with `weight` take it.
+  std::vector<float> Inputs(Tensor x, const Matrix& weight) const {
+    std::vector<float> inputs(x.F32Row(0), x.F32Row(0) + x.rows * x.cols);
+    const auto cols = static_cast<size_t>(x.cols);
+    for (size_t first = 0; first < inputs.size(); first += cols) {
+      RoundInputs(compute_, weight.dtype, std::span(inputs).subspan(first, cols));
+    }
+    return inputs;
+  }
+
+  const Compute compute_;
 };
 
 absl::StatusOr<Matrix> ReferenceBackend::Pack(std::span<const HostMatrix> parts, DType dtype) {
@@ -191,12 +209,15 @@ void ReferenceBackend::RmsNorm(Tensor x, const float* weight, float epsilon, Ten
 
 void ReferenceBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options,
                               Tensor out) {
+  if (x.rows == 0) return;
+  const std::vector<float> inputs = Inputs(x, weight);
   std::vector<double> column(static_cast<size_t>(x.cols));
   for (int64_t o = 0; o < weight.out_features; ++o) {
     for (int64_t i = 0; i < x.cols; ++i) column[static_cast<size_t>(i)] = WeightAt(weight, o, i);
     for (int64_t r = 0; r < x.rows; ++r) {
       double sum = options.bias == nullptr ? 0 : options.bias[o];
-      for (int64_t i = 0; i < x.cols; ++i) sum += x.F32Row(r)[i] * column[static_cast<size_t>(i)];
+      const float* row = inputs.data() + r * x.cols;
+      for (int64_t i = 0; i < x.cols; ++i) sum += row[i] * column[static_cast<size_t>(i)];
       out.F32Row(r)[o] = static_cast<float>(options.accumulate ? out.F32Row(r)[o] + sum : sum);
     }
   }
@@ -204,10 +225,13 @@ void ReferenceBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOption
 
 void ReferenceBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
                                      Tensor out) {
+  if (x.rows == 0) return;
+  const std::vector<float> inputs = Inputs(x, weight);
   for (int64_t r = 0; r < x.rows; ++r) {
+    const float* row = inputs.data() + r * x.cols;
     for (size_t k = 0; k < ids.size(); ++k) {
       double sum = 0;
-      for (int64_t i = 0; i < x.cols; ++i) sum += x.F32Row(r)[i] * WeightAt(weight, ids[k], i);
+      for (int64_t i = 0; i < x.cols; ++i) sum += row[i] * WeightAt(weight, ids[k], i);
       out.F32Row(r)[k] = static_cast<float>(sum);
     }
   }
@@ -334,6 +358,8 @@ void ReferenceBackend::CopyRows(Tensor x, std::span<const int32_t> from,
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeReferenceBackend() { return std::make_unique<ReferenceBackend>(); }
+std::unique_ptr<Backend> MakeReferenceBackend(Compute compute) {
+  return std::make_unique<ReferenceBackend>(compute);
+}
 
 }  // namespace spade::testing

@@ -13,8 +13,8 @@ namespace {
 void AddArguments(CLI::App& app, Arguments& arguments) {
   static const std::map<std::string, DType> kDtypes = {
       {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"int8", DType::kI8}};
-  static const std::map<std::string, Compute> kComputes = {{"f32", Compute::kF32},
-                                                           {"bf16", Compute::kBF16}};
+  static const std::map<std::string, Compute> kComputes = {
+      {"f32", Compute::kF32}, {"bf16", Compute::kBF16}, {"int8", Compute::kI8}};
   static const std::map<std::string, FitTarget> kTargets = {{"spade", FitTarget::kSpade},
                                                             {"full", FitTarget::kFull}};
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
@@ -58,8 +58,8 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "weights as the server will hold them: f32, f16, bf16 (default) or int8")
       ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
   app.add_option("--compute", arguments.collect.load.compute,
-                 "type of products as the server will use it: f32 or bf16 (default: bf16 for "
-                 "bf16 weights where the processor has AVX512-BF16)")
+                 "type of products as the server will use it: f32, bf16 or int8 (default: bf16 "
+                 "for bf16 weights where the processor has AVX512-BF16)")
       ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
   app.add_option("--max-mismatch", arguments.calibrate.max_mismatches,
                  "bounds to certify (default 0.005 0.01 0.02 0.05 0.1)")

@@ -36,8 +36,8 @@ struct Arguments {
 void AddArguments(CLI::App& app, Arguments& arguments) {
   static const std::map<std::string, DType> kDtypes = {
       {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"int8", DType::kI8}};
-  static const std::map<std::string, Compute> kComputes = {{"f32", Compute::kF32},
-                                                           {"bf16", Compute::kBF16}};
+  static const std::map<std::string, Compute> kComputes = {
+      {"f32", Compute::kF32}, {"bf16", Compute::kBF16}, {"int8", Compute::kI8}};
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
       ->required()
       ->check(CLI::ExistingDirectory);
@@ -55,8 +55,8 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "f32, f16, bf16 (default) or int8")
       ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
   app.add_option("--compute", arguments.collect.load.compute,
-                 "type of products, f32 or bf16 (default: the calibration's, else bf16 for bf16 "
-                 "weights where the processor has AVX512-BF16)")
+                 "type of products, f32, bf16 or int8 (default: the calibration's, else bf16 for "
+                 "bf16 weights where the processor has AVX512-BF16)")
       ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
   app.add_option("--first-layer", arguments.collect.first_layer, "earliest layer in the tables")
       ->check(CLI::PositiveNumber)
