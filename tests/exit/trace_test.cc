@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tools/eval/evaluation.h"
 #include "tools/eval/html_report.h"
 #include "tools/eval/svg_chart.h"
 #include "tools/trace/exit_columns.h"
@@ -207,6 +208,20 @@ TEST(TokenTraces, AreReadWhereTheyWereWritten) {
   EXPECT_EQ(traces.Spade(0, 0).state[1], 4);
   EXPECT_EQ(traces.Hidden(0, 0)[0], 11);
   EXPECT_EQ(traces.Hidden(0, 1)[1], 14);
+}
+
+TEST(CompareWith, CountsAnswersThatAgreeAndThatAreRight) {
+  const TraceShape full_only{4, 4, 2, 2};  // records of 2 logits
+  const Traces traces{full_only, {1, 0, 1, 0, 0, 1, 0, 1}};
+  const Traces baseline{full_only, {1, 0, 0, 1, 0, 1, 1, 0}};
+  const std::vector<Prompt> prompts = {{{0}, 0, 1, Part::kFit},
+                                       {{0}, 1, 1, Part::kFit},
+                                       {{0}, 0, 1, Part::kFit},
+                                       {{0}, 0, 1, Part::kFit}};
+  const Baseline compared = CompareWith(baseline, "other types", traces, prompts);
+  EXPECT_EQ(compared.types, "other types");
+  EXPECT_DOUBLE_EQ(compared.agreement, 0.5);  // on the first and the third
+  EXPECT_DOUBLE_EQ(compared.accuracy, 0.75);  // all but the third
 }
 
 TEST(OracleSaving, LeavesAtTheEarliestExitThatStaysRight) {

@@ -86,15 +86,35 @@ TEST_P(GoldenTest, BF16ProductsStayNear) {
   EXPECT_GT(worst, 2e-5) << "nothing was rounded";
 }
 
-// Eight bits of weights and inputs, each group of them with its own scale.
+// The golden prompts' logits with weights and products in int8.
+std::vector<std::vector<float>> Int8Logits(Backend& backend, const std::string& golden) {
+  const std::string folder = kGoldens + golden;
+  const auto model = LoadModelOrDie(&backend, folder, {.weight_dtype = DType::kI8});
+  ModelRunner runner(&backend, model.get());
+  std::vector<std::vector<float>> logits;
+  const Json expected = Json::parse(ReadOrDie(folder + "/expected.json"));
+  for (const Json& prompt : expected["prompts"]) {
+    for (auto& row : runner.Prefill(0, 0, prompt.get<std::vector<TokenId>>())) {
+      logits.push_back(std::move(row));
+    }
+  }
+  return logits;
+}
+
+// Products in int8 against those in f32 of the same weights. These models are small and random: one
+// input that is rounded the other way changes others in the layers above.
 TEST_P(GoldenTest, Int8ProductsStayNear) {
-  auto [name, golden] = GetParam();
+  const auto& [name, golden] = GetParam();
   if (name == "cuda") return;
-  golden.weight_dtype = DType::kI8;
-  const double of_weights = WorstError(*MakeTestBackend(name), golden);
-  const double worst = WorstError(*MakeTestBackend(name, Compute::kI8), golden);
-  EXPECT_LT(worst, 0.05) << "of which rounding the weights alone makes " << of_weights;
-  EXPECT_NE(worst, of_weights) << "no input was rounded";
+  const auto logits = Int8Logits(*MakeTestBackend(name, Compute::kI8), golden.name);
+  const auto in_f32 = Int8Logits(*MakeTestBackend(name), golden.name);
+  ASSERT_FALSE(logits.empty());
+  double worst = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    worst = std::max(worst, RelativeError(logits[i], in_f32[i].data()));
+  }
+  EXPECT_LT(worst, 0.25);
+  EXPECT_GT(worst, 0.01) << "nothing was rounded";
 }
 
 const GoldenCase kCases[] = {

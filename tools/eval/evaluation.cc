@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/sampling/vocab_scan.h"
 #include "tools/trace/exit_columns.h"
@@ -114,6 +115,21 @@ Evaluation Evaluate(const Traces& traces, const std::vector<Prompt>& prompts,
   }
   evaluation.curve = TradeCurve(outcomes, costs, kCurvePoints);
   return evaluation;
+}
+
+Baseline CompareWith(const Traces& baseline, std::string types, const Traces& traces,
+                     const std::vector<Prompt>& prompts) {
+  Baseline result;
+  result.types = std::move(types);
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    const int32_t answer = ArgMax(baseline.Full(p));
+    result.accuracy += answer == prompts[p].label;
+    result.agreement += answer == ArgMax(traces.Full(p));
+  }
+  if (prompts.empty()) return result;
+  result.accuracy /= static_cast<double>(prompts.size());
+  result.agreement /= static_cast<double>(prompts.size());
+  return result;
 }
 
 }  // namespace spade

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,13 @@ struct WallClock {
   double exit_seconds = 0;  // a prompt
 };
 
+// The same prompts at full depth with other types of weights or products.
+struct Baseline {
+  std::string types;     // "bf16 weights, f32 products"
+  double accuracy = 0;   // its own
+  double agreement = 0;  // share of prompts that it answers like the model evaluated
+};
+
 struct Evaluation {
   std::string model;
   std::string data;
@@ -38,6 +46,7 @@ struct Evaluation {
   SpadePosition position = SpadePosition::kKept;
   double mean_rows = 0;
   double oracle_saving_any_layer = 0;  // a perfect gate, an exit after every watched layer
+  std::optional<Baseline> baseline;
   // The rest only with a calibration.
   std::string calibration_id;
   std::vector<int32_t> exit_layers;
@@ -53,5 +62,9 @@ struct Evaluation {
 // `calibration` may be null. `costs` has the check's cost filled in where there is one.
 Evaluation Evaluate(const Traces& traces, const std::vector<Prompt>& prompts,
                     const Calibration* calibration, const LayerCosts& costs);
+
+// `types` names those of `baseline`, traces of the same prompts.
+Baseline CompareWith(const Traces& baseline, std::string types, const Traces& traces,
+                     const std::vector<Prompt>& prompts);
 
 }  // namespace spade

@@ -31,6 +31,8 @@ struct Arguments {
   std::string calibration;
   std::string html;
   bool no_wall_clock = false;
+  DType baseline_dtype = DType::kBF16;
+  std::optional<Compute> baseline_compute;
 };
 
 void AddArguments(CLI::App& app, Arguments& arguments) {
@@ -58,6 +60,12 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "type of products, f32, bf16 or int8 (default: the calibration's, else bf16 for "
                  "bf16 weights where the processor has AVX512-BF16)")
       ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
+  app.add_option("--baseline-compute", arguments.baseline_compute,
+                 "also answer with products of this type, and say how many answers agree")
+      ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
+  app.add_option("--baseline-weight-dtype", arguments.baseline_dtype,
+                 "weights of --baseline-compute (default bf16)")
+      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
   app.add_option("--first-layer", arguments.collect.first_layer, "earliest layer in the tables")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -122,6 +130,20 @@ absl::Status TimeClimbs(const ModelFolder& folder, const Calibration& calibratio
   return absl::OkStatus();
 }
 
+absl::StatusOr<Baseline> RunBaseline(const ModelFolder& folder, const PromptSet& prompts,
+                                     const Traces& traces, const Arguments& arguments) {
+  CollectOptions collect = arguments.collect;
+  collect.load.weight_dtype = arguments.baseline_dtype;
+  collect.load.compute = arguments.baseline_compute;
+  collect.first_layer = folder.config.num_layers - 1;
+  collect.partial_path.clear();
+  SPADE_ASSIGN_OR_RETURN(const Collected collected, CollectTraces(folder, prompts, collect));
+  const std::string types =
+      absl::StrCat(std::string(NameOf(arguments.baseline_dtype)), " weights, ",
+                   std::string(NameOf(*arguments.baseline_compute)), " products");
+  return CompareWith(collected.traces, types, traces, prompts.prompts);
+}
+
 absl::Status Run(Arguments arguments) {
   SPADE_ASSIGN_OR_RETURN(const ModelFolder folder,
                          OpenModelFolder(arguments.collect.load.directory));
@@ -154,6 +176,10 @@ absl::Status Run(Arguments arguments) {
       Evaluate(collected.traces, prompts.prompts, calibration ? &*calibration : nullptr, costs);
   evaluation.model = arguments.collect.load.directory;
   evaluation.data = arguments.prompts.path;
+  if (arguments.baseline_compute) {
+    SPADE_ASSIGN_OR_RETURN(evaluation.baseline,
+                           RunBaseline(folder, prompts, collected.traces, arguments));
+  }
   if (calibration && !arguments.no_wall_clock) {
     SPADE_RETURN_IF_ERROR(TimeClimbs(folder, *calibration, prompts, arguments, evaluation));
   }

@@ -59,6 +59,11 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
   std::string text = absl::StrFormat("%d prompts, %.1f rows on average\n\n",
                                      evaluation.table.prompts, evaluation.mean_rows);
   text += FormatTable(evaluation.table);
+  if (evaluation.baseline) {
+    absl::StrAppendFormat(&text, "\n%s: %.2f%% of the answers at full depth agree, accuracy %.4f\n",
+                          evaluation.baseline->types, 100 * evaluation.baseline->agreement,
+                          evaluation.baseline->accuracy);
+  }
   absl::StrAppendFormat(
       &text,
       "\nSPADE position %s; a perfect gate with an exit after every layer would save %.2f%%\n",
