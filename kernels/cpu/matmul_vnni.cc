@@ -61,7 +61,8 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
       HWY_UNROLL(16)
       for (int p = 0; p < kPanels; ++p) {
         const int64_t place = p * block.panel_words + (first + i) * kPanelCols;
-        __builtin_prefetch(block.next + place);
+        // One row streams fastest by itself.
+        if constexpr (kRows > 1) __builtin_prefetch(block.next + place);
         weights[p] = _mm512_loadu_si512(block.weights + place);
       }
       HWY_UNROLL(16)
