@@ -160,8 +160,8 @@ TEST_P(DecideTest, FastIsTheSpadePass) {
 TEST_P(DecideTest, ExitsLeaveNothingInThePrefixCache) {
   const TestEngine engine = MakeExiting();
   int num_exits = 0;
-  for (int i = 0; i < 40; ++i) {
-    DecideRequest request = MakeDecision(5 + 4 * i, 70u + i, ExitMode::kFast);
+  for (int i = 0; i < 20; ++i) {
+    DecideRequest request = MakeDecision(5 + 8 * i, 70u + i, ExitMode::kFast);
     num_exits += DecideToEnd(*engine, request).at(0).decision.exit_layer < kLayers;
     request.mode = ExitMode::kExact;
     const auto answers = DecideToEnd(*engine, request);
@@ -173,8 +173,8 @@ TEST_P(DecideTest, ExitsLeaveNothingInThePrefixCache) {
 TEST_P(DecideTest, ASharedPrefixIsCachedThoughAnswersLeaveEarly) {
   const TestEngine engine = MakeExiting();
   int num_exits = 0;
-  for (int i = 0; i < 40; ++i) {
-    const DecideRequest request = MakeDecision(5 + 4 * i, 70u + i, ExitMode::kFast);
+  for (int i = 0; i < 20; ++i) {
+    const DecideRequest request = MakeDecision(5 + 8 * i, 70u + i, ExitMode::kFast);
     const bool is_cacheable = request.context.prompt.size() > 16;
     const Decision first = DecideToEnd(*engine, request).at(0).decision;
     if (first.exit_layer == kLayers || !is_cacheable) continue;
@@ -193,8 +193,8 @@ TEST_P(DecideTest, ASharedPrefixIsCachedThoughAnswersLeaveEarly) {
 TEST_P(DecideTest, NothingOfAnotherSaltShows) {
   const TestEngine engine = MakeExiting();
   int num_exits = 0;
-  for (int i = 0; i < 40; ++i) {
-    DecideRequest request = MakeDecision(5 + 4 * i, 70u + i, ExitMode::kFast);
+  for (int i = 0; i < 20; ++i) {
+    DecideRequest request = MakeDecision(5 + 8 * i, 70u + i, ExitMode::kFast);
     request.context.cache_salt = "one";
     const Decision alone = DecideToEnd(*engine, request).at(0).decision;
     for (int again = 0; again < 2; ++again) DecideToEnd(*engine, request);

@@ -1,5 +1,5 @@
 // VERIFIED with the bundled model's own calibrations: its answers are EXACT's, on as many prompts
-// as SPADE_VERIFIED_PROMPTS says (default: 200; a thousand take a minute).
+// as SPADE_VERIFIED_PROMPTS says (default: 100; a thousand take a minute).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ const char* const kAreas[] = {" bank",   " card",  " food", " home", " car",
 
 size_t NumPrompts() {
   const char* count = std::getenv("SPADE_VERIFIED_PROMPTS");
-  return count == nullptr ? 200 : static_cast<size_t>(std::max(std::atoi(count), 1));
+  return count == nullptr ? 100 : static_cast<size_t>(std::max(std::atoi(count), 1));
 }
 
 std::vector<std::vector<TokenId>> Prompts(const Tokenizer& tokenizer) {
