@@ -11,6 +11,8 @@
 namespace spade {
 namespace {
 
+constexpr size_t kAll = std::numeric_limits<size_t>::max();
+
 const char* NameOf(ExitMode mode) {
   switch (mode) {
     case ExitMode::kExact:
@@ -55,18 +57,16 @@ void Convert(const RequestRecord& record, v1::RequestRecord* out) {
 grpc::ServerUnaryReactor* AdminService::ListRequests(grpc::CallbackServerContext* context,
                                                      const v1::ListRequestsRequest* request,
                                                      v1::ListRequestsResponse* response) {
-  return AnswerInPlace(service_, context, RpcMethod::kListRequests,
-                       [&](const Caller& caller) -> absl::Status {
-                         SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Loaded());
-                         constexpr size_t kAll = std::numeric_limits<size_t>::max();
-                         const size_t limit = request->limit() == 0 ? kAll : request->limit();
-                         for (const RequestRecord& record : model->engine->RecentRequests(kAll)) {
-                           if (static_cast<size_t>(response->requests_size()) == limit) break;
-                           if (caller.MaySee(record.tenant))
-                             Convert(record, response->add_requests());
-                         }
-                         return absl::OkStatus();
-                       });
+  const auto answer = [&](const Caller& caller) -> absl::Status {
+    SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Loaded());
+    const size_t limit = request->limit() == 0 ? kAll : request->limit();
+    for (const RequestRecord& record : model->engine->RecentRequests(kAll)) {
+      if (static_cast<size_t>(response->requests_size()) == limit) break;
+      if (caller.MaySee(record.tenant)) Convert(record, response->add_requests());
+    }
+    return absl::OkStatus();
+  };
+  return AnswerInPlace(service_, context, RpcMethod::kListRequests, answer);
 }
 
 }  // namespace spade

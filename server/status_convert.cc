@@ -35,7 +35,6 @@ v1::RetryInfo RetryInfoOf(std::chrono::milliseconds delay) {
 
 }  // namespace
 
-// Cuts at a character's border: clients decode the message as UTF-8.
 std::chrono::milliseconds RetryDelay(const absl::Status& status, RandomSource* random) {
   const auto delay = RetryAfterOf(status).value_or(std::chrono::milliseconds(1000)).count();
   const auto least = ReasonOf(status) == Reason::kTenantLimit ? delay : delay / 2;
@@ -43,6 +42,7 @@ std::chrono::milliseconds RetryDelay(const absl::Status& status, RandomSource* r
                                    static_cast<int64_t>(random->Next() % 1024) * delay / 1024);
 }
 
+// Cuts at a character's border: clients decode the message as UTF-8.
 std::string TruncatedMessage(std::string_view message) {
   if (message.size() <= kMaxMessageBytes) return std::string(message);
   size_t end = kMaxMessageBytes;

@@ -126,11 +126,9 @@ std::vector<float> CandidateTargets(const CandidateHead& head, std::span<const f
   const auto samples = std::ssize(log_sum_exps);
   const auto candidates = std::ssize(head.rows) / hidden;
   FloatMatrix states = FloatMap(final.data(), samples, hidden);
-  const Eigen::VectorXf rms = (states.rowwise().squaredNorm() / static_cast<float>(hidden))
-                                  .array()
-                                  .
-                                  operator+(head.norm_epsilon)
-                                  .sqrt();
+  const auto size = static_cast<float>(hidden);
+  const Eigen::VectorXf rms =
+      ((states.rowwise().squaredNorm() / size).array() + head.norm_epsilon).sqrt();
   states = rms.cwiseInverse().asDiagonal() * states;
   states = states * FloatMap(head.norm.data(), 1, hidden).row(0).asDiagonal();
   FloatMatrix targets(samples, candidates + 1);

@@ -36,7 +36,7 @@ void RowBatch::Clear() {
 }
 
 size_t RowBatch::ScratchBegin() const {
-  const auto is_pool = [this](int32_t table) { return table < first_scratch_table; };
+  const auto is_pool = [this](int32_t table) { return !IsScratch(table); };
   SPADE_DCHECK(std::ranges::is_partitioned(sequences, is_pool));
   return static_cast<size_t>(std::ranges::partition_point(sequences, is_pool) - sequences.begin());
 }

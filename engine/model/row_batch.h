@@ -34,6 +34,7 @@ struct RowBatch {
   int32_t num_tables() const {
     return table_stride > 0 ? static_cast<int32_t>(std::ssize(block_tables) / table_stride) : 0;
   }
+  bool IsScratch(int32_t table) const { return table >= first_scratch_table; }
   // The paged rows as attention sees them: those with blocks of the pool, which come first, and
   // those with blocks of the scratch.
   BatchView Pool() const { return Rows(0, ScratchBegin()); }

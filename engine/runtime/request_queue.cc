@@ -34,7 +34,7 @@ absl::Status RequestQueue::CheckWait(const RequestContext& request,
   return RetryLater(absl::StrFormat("the request would wait for about %.1f s, longer than it may: "
                                     "retry later, or raise max_queue_time",
                                     *wait),
-                    Reason::kQueueForecast, RetryAfterLocked());
+                    Reason::kQueueForecast, RetryAfterLocked(now));
 }
 
 absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
@@ -61,7 +61,7 @@ absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
                      now);
   };
   QueueShares::Answer answer = waiting_.Offer(context.tenant, PromptTokens(context));
-  if (answer.verdict != QueueShares::Verdict::kAccepted) return FullLocked(answer.verdict);
+  if (answer.verdict != QueueShares::Verdict::kAccepted) return FullLocked(answer.verdict, now);
   std::move(forget).Cancel();
   std::move(undo).Cancel();
   if (answer.shed) commands_.shed.push_back(*std::move(answer.shed));
@@ -71,21 +71,21 @@ absl::Status RequestQueue::Submit(std::unique_ptr<RequestState> request) {
   return absl::OkStatus();
 }
 
-absl::Status RequestQueue::FullLocked(QueueShares::Verdict verdict) const {
+absl::Status RequestQueue::FullLocked(QueueShares::Verdict verdict, double now) const {
   if (verdict == QueueShares::Verdict::kTooManyRequests) {
     return RetryLater(absl::StrCat(waiting_.requests(),
                                    " requests are waiting: retry later, or raise "
                                    "max_queued_requests"),
-                      Reason::kQueueRequests, RetryAfterLocked());
+                      Reason::kQueueRequests, RetryAfterLocked(now));
   }
   return RetryLater(
       absl::StrCat(waiting_.tokens(),
                    " prompt tokens are waiting: retry later, or raise max_queued_tokens"),
-      Reason::kQueueTokens, RetryAfterLocked());
+      Reason::kQueueTokens, RetryAfterLocked(now));
 }
 
-std::chrono::milliseconds RequestQueue::RetryAfterLocked() const {
-  const double all = forecast_.DrainTime(Seconds(Clock::now())).value_or(2 * kRetryUnknownSeconds);
+std::chrono::milliseconds RequestQueue::RetryAfterLocked(double now) const {
+  const double all = forecast_.DrainTime(now).value_or(2 * kRetryUnknownSeconds);
   constexpr double kLeast = 0.1;
   constexpr double kMost = 60;
   return std::chrono::milliseconds(static_cast<int64_t>(1000 * std::clamp(all / 2, kLeast, kMost)));
@@ -93,7 +93,7 @@ std::chrono::milliseconds RequestQueue::RetryAfterLocked() const {
 
 std::chrono::milliseconds RequestQueue::RetryAfter() const {
   std::lock_guard lock(mutex_);
-  return RetryAfterLocked();
+  return RetryAfterLocked(Seconds(Clock::now()));
 }
 
 void RequestQueue::Cancel(RequestId id) {

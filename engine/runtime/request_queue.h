@@ -72,8 +72,9 @@ class RequestQueue {
   void Leave(bool aborted);
 
  private:
-  absl::Status FullLocked(QueueShares::Verdict verdict) const;
-  std::chrono::milliseconds RetryAfterLocked() const;
+  // `now`: seconds of Clock.
+  absl::Status FullLocked(QueueShares::Verdict verdict, double now) const;
+  std::chrono::milliseconds RetryAfterLocked(double now) const;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;   // the loop

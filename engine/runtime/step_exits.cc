@@ -185,7 +185,7 @@ void StepRunner::RegroupResumed(int32_t boundary) {
     for (const Rider& rider : riders_) {
       const int32_t first_row = row;
       row += rider.count;
-      if ((rider.table >= batch_.first_scratch_table) != scratch) continue;
+      if (batch_.IsScratch(rider.table) != scratch) continue;
       for (int32_t i = 0; i < rider.count; ++i) regrouping_.Stay(first_row + i);
       next_riders_.push_back(rider);
     }
@@ -266,7 +266,7 @@ void StepRunner::JoinParked(Rider& rider, int32_t boundary, const StepItem& item
 void StepRunner::JoinDecisions(int32_t boundary, bool scratch) {
   for (const ParkedDecision& parked : parked_decisions_) {
     if (parked.boundary != boundary) continue;
-    if ((parked.table >= batch_.first_scratch_table) != scratch) continue;
+    if (batch_.IsScratch(parked.table) != scratch) continue;
     const auto count = static_cast<int32_t>(parked.rows.size());
     for (const ParkedRow& row : parked.rows) {
       regrouping_.Join(row, parked.table, /*wants_output=*/&row == &parked.rows.back());

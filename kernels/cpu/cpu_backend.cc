@@ -35,8 +35,7 @@ CpuBackend::CpuBackend(Isa isa, Compute compute, int32_t num_threads, bool pin_t
       compute_(compute),
       matmul_(GetMatMulKernels(isa)),
       bf16_matmul_(GetBF16MatMulKernels(isa)),
-      int8_matmul_(GetVnniMatMulKernels(isa) != nullptr ? *GetVnniMatMulKernels(isa)
-                                                        : GetInt8MatMulKernels(isa)),
+      int8_matmul_(GetInt8MatMulKernels(isa)),
       row_(GetRowKernels(isa)),
       attention_(GetAttentionKernels(isa)),
       pool_(num_threads, pin_threads),

@@ -174,7 +174,8 @@ HWY_AFTER_NAMESPACE();
 namespace spade {
 
 const MatMulKernels& GetInt8MatMulKernels(Isa isa) {
-  return *SPADE_FUNCTION_FOR(isa, Int8Kernels)();
+  const MatMulKernels* vnni = GetVnniMatMulKernels(isa);
+  return vnni != nullptr ? *vnni : *SPADE_FUNCTION_FOR(isa, Int8Kernels)();
 }
 
 QuantizeGroup GetQuantizeGroup(Isa isa) { return SPADE_FUNCTION_FOR(isa, Quantize); }

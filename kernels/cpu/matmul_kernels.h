@@ -74,10 +74,10 @@ const MatMulKernels& GetMatMulKernels(Isa isa);
 const MatMulKernels* GetBF16MatMulKernels(Isa isa);
 
 // Of I8 weights in quads and x rounded to I8 by its groups: sums of a group are integers, their
-// total is F32.
+// total is F32. By AVX512-VNNI where `isa` has it.
 const MatMulKernels& GetInt8MatMulKernels(Isa isa);
 
-// The same by AVX512-VNNI; null where `isa` has no such instruction.
+// Those by AVX512-VNNI; null where `isa` has no such instruction.
 const MatMulKernels* GetVnniMatMulKernels(Isa isa);
 
 }  // namespace spade

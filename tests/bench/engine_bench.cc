@@ -4,9 +4,9 @@
 // are printed.
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +23,7 @@
 #include "tests/bench/machine_floor.h"
 #include "tests/bench/median.h"
 #include "tests/bench/random_model.h"
+#include "tools/trace/type_names.h"
 
 namespace spade::bench {
 namespace {
@@ -271,10 +272,8 @@ absl::Status Measure(const Options& options) {
 }
 
 int Run(int argc, char** argv) {
-  static const std::map<std::string, DType> kDTypes = {{"bf16", DType::kBF16},
-                                                       {"int8", DType::kI8}};
-  static const std::map<std::string, Compute> kTypes = {
-      {"f32", Compute::kF32}, {"bf16", Compute::kBF16}, {"int8", Compute::kI8}};
+  static const auto kDtypeNames = ByName(std::array{DType::kBF16, DType::kI8});
+  static const auto kComputeNames = ByName(kComputes);
   Options options;
   CLI::App app("Speed of the forward pass on random weights, beside the machine's floor");
   app.add_option("--device", options.device, "cpu or cuda")->capture_default_str();
@@ -283,12 +282,12 @@ int Run(int argc, char** argv) {
       ->check(CLI::IsMember({"8b", "1.1b", "135m"}))
       ->capture_default_str();
   app.add_option("--dtype,--weight-dtype", options.dtypes, "weights in memory, measured in turn")
-      ->transform(CLI::CheckedTransformer(kDTypes, CLI::ignore_case))
+      ->transform(CLI::CheckedTransformer(kDtypeNames, CLI::ignore_case))
       ->delimiter(',')
       ->default_str("bf16");
   app.add_option("--compute", options.computes,
                  "types of products, measured in turn where they suit the weights (default: all)")
-      ->transform(CLI::CheckedTransformer(kTypes, CLI::ignore_case))
+      ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case))
       ->delimiter(',');
   app.add_option("--cache", options.cache, "folder for the random checkpoints")
       ->capture_default_str();

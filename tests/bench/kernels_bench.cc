@@ -1,6 +1,8 @@
 // Kernels at the shapes of a 1.1B Llama (hidden 2048) and of the bundled model (hidden 192), each
 // beside the floor that this machine sets: memory bandwidth for few rows, multiply-adds for many.
 #include <cstdlib>
+#include <map>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -21,15 +23,12 @@ std::string device = "cpu";
 bool OnHost() { return device == "cpu"; }
 
 Backend& SharedBackend(Compute compute = Compute::kF32) {
-  static const std::unique_ptr<Backend> f32 =
-      *MakeBackend({.device = device, .num_threads = num_threads});
-  static const std::unique_ptr<Backend> bf16 =
-      *MakeBackend({.device = device, .num_threads = num_threads, .compute = Compute::kBF16});
-  if (compute == Compute::kF32) return *f32;
-  if (compute == Compute::kBF16) return *bf16;
-  static const std::unique_ptr<Backend> int8 =
-      *MakeBackend({.device = device, .num_threads = num_threads, .compute = Compute::kI8});
-  return *int8;
+  static std::map<Compute, std::unique_ptr<Backend>> backends;
+  std::unique_ptr<Backend>& backend = backends[compute];
+  if (backend == nullptr) {
+    backend = *MakeBackend({.device = device, .num_threads = num_threads, .compute = compute});
+  }
+  return *backend;
 }
 
 double Bandwidth() {
@@ -44,12 +43,10 @@ double MeasurePeak(Compute compute) {
 }
 
 double Peak(Compute compute = Compute::kF32) {
-  static const double f32 = MeasurePeak(Compute::kF32);
-  static const double bf16 = MeasurePeak(Compute::kBF16);
-  if (compute == Compute::kF32) return f32;
-  if (compute == Compute::kBF16) return bf16;
-  static const double int8 = MeasurePeak(Compute::kI8);
-  return int8;
+  static std::map<Compute, double> peaks;
+  const auto [peak, is_new] = peaks.try_emplace(compute);
+  if (is_new) peak->second = MeasurePeak(compute);
+  return peak->second;
 }
 
 struct Rows {

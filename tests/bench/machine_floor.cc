@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/matmul_kernels.h"
 #include "tests/bench/dot_peak.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -102,10 +103,10 @@ double BestRate(int32_t threads, int64_t parts, double amount, const Function& r
 auto MultiplyAddsOf(Compute compute) {
   const Isa isa = *SelectIsa("");
   if (compute == Compute::kI8) {
-    const bool has_vnni = isa == Isa::kAvx3BF16 || isa == Isa::kAvx3Vnni;
-    return has_vnni ? &Int8Dots : SPADE_FUNCTION_FOR(isa, PairMultiplyAdds);
+    return GetVnniMatMulKernels(isa) != nullptr ? &Int8Dots
+                                                : SPADE_FUNCTION_FOR(isa, PairMultiplyAdds);
   }
-  const bool in_bf16 = compute == Compute::kBF16 && isa == Isa::kAvx3BF16;
+  const bool in_bf16 = compute == Compute::kBF16 && GetBF16MatMulKernels(isa) != nullptr;
   return in_bf16 ? &BF16Dots : SPADE_FUNCTION_FOR(isa, MultiplyAdds);
 }
 

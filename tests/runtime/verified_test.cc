@@ -14,9 +14,6 @@ namespace {
 
 constexpr size_t kInFlight = 32;
 
-const char* const kAreas[] = {" bank",   " card",  " food", " home", " car",
-                              " travel", " tools", " work", " chat", " settings"};
-
 size_t NumPrompts() {
   const char* count = std::getenv("SPADE_VERIFIED_PROMPTS");
   return count == nullptr ? 100 : static_cast<size_t>(std::max(std::atoi(count), 1));
@@ -51,10 +48,7 @@ class VerifiedTest : public ::testing::Test {
 
 TEST_F(VerifiedTest, DecisionsAreExact) {
   ASSERT_EQ(prompts_.size(), NumPrompts());
-  std::vector<TokenId> labels;
-  for (const char* area : kAreas) {
-    labels.push_back(engine_->tokenizer().Encode(area, /*add_special_tokens=*/false)->back());
-  }
+  const std::vector<TokenId>& labels = engine_->info().calibrations.at(0).label_ids;
   size_t num_early = 0;
   for (size_t begin = 0; begin < prompts_.size(); begin += kInFlight) {
     const size_t end = std::min(begin + kInFlight, prompts_.size());

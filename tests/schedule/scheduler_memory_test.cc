@@ -217,9 +217,9 @@ TEST_F(SchedulerTest, TheOptionTurnsThePrefixCacheOff) {
 class ScratchTest : public SchedulerTest {
  protected:
   // A pool of 4 blocks, a scratch of 8.
-  void MakeWithScratch(bool prefix_cache = false) {
+  void MakeWithScratch(int32_t max_rows = 32, bool prefix_cache = false) {
     SchedulerOptions options;
-    options.max_rows = 32;
+    options.max_rows = max_rows;
     options.block_size = kBlockSize;
     options.prefix_cache = prefix_cache;
     options.scratch_blocks = 8;
@@ -285,12 +285,7 @@ TEST_F(ScratchTest, AFailedStepIsPlannedAgain) {
 }
 
 TEST_F(ScratchTest, WhatTakesSeveralStepsHasBlocksOfThePool) {
-  SchedulerOptions options;
-  options.max_rows = 8;
-  options.block_size = kBlockSize;
-  options.prefix_cache = false;
-  options.scratch_blocks = 8;
-  Make(/*num_blocks=*/4, options);
+  MakeWithScratch(/*max_rows=*/8);
   const SequenceId id = Decide(12);
   Step();
   EXPECT_FALSE(Get(id).uses_scratch);
@@ -298,7 +293,7 @@ TEST_F(ScratchTest, WhatTakesSeveralStepsHasBlocksOfThePool) {
 }
 
 TEST_F(ScratchTest, WhatThePrefixCacheWantsHasBlocksOfThePool) {
-  MakeWithScratch(/*prefix_cache=*/true);
+  MakeWithScratch(/*max_rows=*/32, /*prefix_cache=*/true);
   Decide(7);
   DecideStep();
   EXPECT_EQ(pool_->num_cached(), 1);

@@ -73,9 +73,7 @@ absl::Status CalibrateGeneration(Arguments arguments) {
     options.max_mismatches = arguments.calibrate.max_mismatches;
   }
   std::ranges::sort(options.max_mismatches);
-  if (arguments.fit_to) options.fit_to = {*arguments.fit_to};
-  if (arguments.min_exits) options.min_exits = *arguments.min_exits;
-  if (arguments.max_exits) options.max_exits = *arguments.max_exits;
+  SetExits(arguments, options);
   options.confidence = arguments.calibrate.confidence;
   options.num_threads = arguments.collect.load.num_threads;
   SPADE_ASSIGN_OR_RETURN(const ModelFolder folder,

@@ -18,9 +18,7 @@ absl::Status CalibrateLabels(Arguments arguments) {
     arguments.calibrate.position =
         arguments.position == "kept" ? SpadePosition::kKept : SpadePosition::kReset;
   }
-  if (arguments.fit_to) arguments.calibrate.fit_to = {*arguments.fit_to};
-  if (arguments.min_exits) arguments.calibrate.min_exits = *arguments.min_exits;
-  if (arguments.max_exits) arguments.calibrate.max_exits = *arguments.max_exits;
+  SetExits(arguments, arguments.calibrate);
   std::ranges::sort(arguments.calibrate.max_mismatches);
   arguments.calibrate.num_threads = arguments.collect.load.num_threads;
   SPADE_ASSIGN_OR_RETURN(const ModelFolder folder,

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/exit/fit.h"
 #include "engine/exit/head_problem.h"
 #include "engine/sampling/vocab_scan.h"
 #include "tools/calibrate/certify_bounds.h"
@@ -53,17 +54,16 @@ struct WatchedLayer {
     return examples;
   }
 
-  // Mean of fn(prompt) over the validation prompts.
+  // fn(prompt) for each that validates; how many those are.
   template <typename Fn>
-  double Mean(const Fn& fn) const {
+  double ForEachValidation(const Fn& fn) const {
     double count = 0;
-    double sum = 0;
     for (size_t p = 0; p < traces.prompts(); ++p) {
       if (prompts[p].part != Part::kValidation) continue;
+      fn(p);
       count += 1;
-      sum += fn(p);
     }
-    return sum / count;
+    return count;
   }
 
   int32_t Spade(size_t p) const { return ArgMax(traces.Spade(p, exit, position)); }
@@ -80,40 +80,40 @@ double KlFromLogits(std::span<const float> logits, std::span<const float> probab
   return kl;
 }
 
-absl::StatusOr<HeadRow::Fit> FitHead(const WatchedLayer& layer, FitTarget target) {
-  const TraceShape& shape = layer.traces.shape;
-  const Examples fitting = layer.Gather(Part::kFit, target);
-  const Examples validation = layer.Gather(Part::kValidation, target);
-  HeadRow::Fit fit;
-  fit.target = target;
-  SPADE_ASSIGN_OR_RETURN(fit.fit, FitExitHead(shape.first_layer + layer.exit, fitting.View(shape),
-                                              validation.View(shape), FitOptions{}));
-  std::vector<float> probabilities(static_cast<size_t>(shape.labels));
-  const auto label = [&](size_t p) {
-    fit.fit.head.Entropy(layer.traces.Hidden(p, layer.exit), probabilities);
-    return ArgMax(probabilities);
-  };
-  fit.kl_full = layer.Mean([&](size_t p) {
-    label(p);
-    return KlFromLogits(layer.traces.Full(p), probabilities);
+FitQuality FitQualityOf(const ExitHead& head, FitTarget target, const WatchedLayer& layer) {
+  FitQuality quality{target};
+  std::vector<float> probabilities(static_cast<size_t>(layer.traces.shape.labels));
+  const double count = layer.ForEachValidation([&](size_t p) {
+    head.Entropy(layer.traces.Hidden(p, layer.exit), probabilities);
+    const int32_t label = ArgMax(probabilities);
+    quality.kl_full += KlFromLogits(layer.traces.Full(p), probabilities);
+    quality.matches_full += label == ArgMax(layer.traces.Full(p));
+    quality.matches_spade += label == layer.Spade(p);
   });
-  fit.matches_full = layer.Mean([&](size_t p) { return label(p) == ArgMax(layer.traces.Full(p)); });
-  fit.matches_spade = layer.Mean([&](size_t p) { return label(p) == layer.Spade(p); });
-  return fit;
+  for (double* mean : {&quality.kl_full, &quality.matches_full, &quality.matches_spade}) {
+    *mean /= count;
+  }
+  return quality;
 }
 
 absl::StatusOr<HeadRow> FitLayer(const WatchedLayer& layer, const CalibrateOptions& options) {
-  const auto lens = [&](size_t p) { return ArgMax(layer.traces.Lens(p, layer.exit)); };
+  const TraceShape& shape = layer.traces.shape;
   HeadRow row;
-  row.lens_matches_full =
-      layer.Mean([&](size_t p) { return lens(p) == ArgMax(layer.traces.Full(p)); });
-  row.lens_matches_spade = layer.Mean([&](size_t p) { return lens(p) == layer.Spade(p); });
+  const double count = layer.ForEachValidation([&](size_t p) {
+    const int32_t lens = ArgMax(layer.traces.Lens(p, layer.exit));
+    row.lens_matches_full += lens == ArgMax(layer.traces.Full(p));
+    row.lens_matches_spade += lens == layer.Spade(p);
+  });
+  row.lens_matches_full /= count;
+  row.lens_matches_spade /= count;
   for (const FitTarget target : options.fit_to) {
-    SPADE_ASSIGN_OR_RETURN(HeadRow::Fit fit, FitHead(layer, target));
-    if (!row.fits.empty() && fit.kl_full < row.kept().kl_full) {
-      row.kept_fit = row.fits.size();
-    }
-    row.fits.push_back(std::move(fit));
+    const Examples fitting = layer.Gather(Part::kFit, target);
+    const Examples validation = layer.Gather(Part::kValidation, target);
+    SPADE_ASSIGN_OR_RETURN(HeadFit fit,
+                           FitExitHead(shape.first_layer + layer.exit, fitting.View(shape),
+                                       validation.View(shape), FitOptions{}));
+    row.fits.push_back(FitQualityOf(fit.head, target, layer));
+    if (KeptFit(row.fits) == row.fits.size() - 1) row.head = std::move(fit.head);
   }
   return row;
 }
@@ -122,7 +122,7 @@ absl::StatusOr<HeadRow> FitLayer(const WatchedLayer& layer, const CalibrateOptio
 void ChooseHeads(const Traces& traces, const std::vector<Prompt>& prompts,
                  const CalibrateOptions& options, CalibrateResult& result) {
   std::vector<ExitHead> heads;
-  for (const HeadRow& row : result.heads) heads.push_back(row.kept().fit.head);
+  for (const HeadRow& row : result.heads) heads.push_back(row.head);
   const ExitOutcomes candidates =
       MakeOutcomes(traces, prompts, heads, result.calibration.position, InPart(Part::kValidation));
   ChooseOptions choose;
@@ -176,7 +176,7 @@ absl::StatusOr<CalibrateResult> Calibrate(const Traces& traces, const std::vecto
       FitLayers<HeadRow>(traces.shape.exits(), options.num_threads, [&](int32_t exit) {
         return FitLayer({traces, prompts, exit, result.calibration.position}, options);
       }));
-  const double check = SecondsPerCheck(result.heads[0].kept().fit.head, traces.Hidden(0, 0));
+  const double check = SecondsPerCheck(result.heads[0].head, traces.Hidden(0, 0));
   if (options.seconds_per_layer_row > 0) result.costs.check = check / options.seconds_per_layer_row;
   ChooseHeads(traces, prompts, options, result);
   result.calibration.hidden_size = traces.shape.hidden_size;

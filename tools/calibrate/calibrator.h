@@ -7,9 +7,8 @@
 #include "absl/status/statusor.h"
 #include "engine/exit/calibration.h"
 #include "engine/exit/choose_exits.h"
-#include "engine/exit/fit.h"
 #include "engine/exit/outcomes.h"
-#include "tools/calibrate/fit_target.h"
+#include "tools/calibrate/fit_quality.h"
 #include "tools/trace/layer_table.h"
 #include "tools/trace/prompt_file.h"
 #include "tools/trace/traces.h"
@@ -30,19 +29,10 @@ struct CalibrateOptions {
 
 // One watched layer's heads, beside the logit lens. Shares of validation prompts.
 struct HeadRow {
-  struct Fit {
-    FitTarget target = FitTarget::kSpade;
-    HeadFit fit;
-    double kl_full = 0;  // mean KL(full depth || L-SPADE), nats
-    double matches_full = 0;
-    double matches_spade = 0;
-  };
+  ExitHead head;  // of the fit that is kept
   double lens_matches_full = 0;
   double lens_matches_spade = 0;
-  std::vector<Fit> fits;  // not empty
-  size_t kept_fit = 0;
-
-  const Fit& kept() const { return fits[kept_fit]; }
+  std::vector<FitQuality> fits;
 };
 
 struct CalibrateResult {

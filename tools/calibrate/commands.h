@@ -31,6 +31,14 @@ struct Arguments {
   bool keep_traces = false;
 };
 
+// What was said of the fits and of the number of exits goes before the defaults of `options`.
+template <typename Options>
+void SetExits(const Arguments& arguments, Options& options) {
+  if (arguments.fit_to) options.fit_to = {*arguments.fit_to};
+  if (arguments.min_exits) options.min_exits = *arguments.min_exits;
+  if (arguments.max_exits) options.max_exits = *arguments.max_exits;
+}
+
 // Calibrates decisions between labels.
 absl::Status CalibrateLabels(Arguments arguments);
 // Calibrates generation.

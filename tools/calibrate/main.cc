@@ -6,15 +6,14 @@
 
 #include "absl/strings/str_format.h"
 #include "tools/calibrate/commands.h"
+#include "tools/trace/type_names.h"
 
 namespace spade {
 namespace {
 
 void AddArguments(CLI::App& app, Arguments& arguments) {
-  static const std::map<std::string, DType> kDtypes = {
-      {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"int8", DType::kI8}};
-  static const std::map<std::string, Compute> kComputes = {
-      {"f32", Compute::kF32}, {"bf16", Compute::kBF16}, {"int8", Compute::kI8}};
+  static const auto kDtypeNames = ByName(kWeightTypes);
+  static const auto kComputeNames = ByName(kComputes);
   static const std::map<std::string, FitTarget> kTargets = {{"spade", FitTarget::kSpade},
                                                             {"full", FitTarget::kFull}};
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
@@ -56,11 +55,11 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_option("--weight-dtype", arguments.collect.load.weight_dtype,
                  "weights as the server will hold them: f32, f16, bf16 (default) or int8")
-      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kDtypeNames, CLI::ignore_case));
   app.add_option("--compute", arguments.collect.load.compute,
                  "type of products as the server will use it: f32, bf16 or int8 (default: bf16 "
                  "for bf16 weights where the processor has AVX512-BF16)")
-      ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
   app.add_option("--max-mismatch", arguments.calibrate.max_mismatches,
                  "bounds to certify (default 0.005 0.01 0.02 0.05 0.1)")
       ->check(CLI::Range(1e-6, 1.0));

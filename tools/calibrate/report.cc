@@ -18,22 +18,13 @@ std::string FormatLayers(const CalibrateResult& result) {
   std::string text =
       "L-SPADE and the lens: agreement with full depth / with SPADE; KL from full depth, nats\n"
       "layer        lens";
-  for (const HeadRow::Fit& fit : result.heads.front().fits) {
-    absl::StrAppendFormat(
-        &text, "  %20s",
-        fit.target == FitTarget::kSpade ? "fitted to SPADE   KL" : "to full depth   KL");
-  }
-  text += "\n";
+  text += FitTitles(result.heads.front().fits) + "\n";
   for (size_t i = 0; i < result.heads.size(); ++i) {
     const HeadRow& head = result.heads[i];
     const int32_t layer = result.table.rows[i].layer;
     absl::StrAppendFormat(&text, "%5d  %5.3f/%5.3f", layer, head.lens_matches_full,
                           head.lens_matches_spade);
-    for (const HeadRow::Fit& fit : head.fits) {
-      const bool is_kept = head.fits.size() > 1 && &fit == &head.kept();
-      absl::StrAppendFormat(&text, "  %s%5.3f/%5.3f %6.4f", is_kept ? ">" : " ", fit.matches_full,
-                            fit.matches_spade, fit.kl_full);
-    }
+    text += FitCells(head.fits);
     text += IsChosen(result, layer) ? "   exit\n" : "\n";
   }
   text += "SPADE's agreement with full depth on the prompts that certify, kept / reset\n";

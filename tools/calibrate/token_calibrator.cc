@@ -10,6 +10,7 @@
 #include "engine/model/head_rows.h"
 #include "engine/schedule/draft_policy.h"
 #include "tools/calibrate/certify_bounds.h"
+#include "tools/calibrate/token_fits.h"
 #include "tools/calibrate/token_outcomes.h"
 #include "tools/trace/exit_columns.h"
 #include "tools/trace/traces.h"
@@ -160,15 +161,9 @@ absl::Status FitTo(FitTarget target, const Workshop& shop, const CandidateHead& 
   result.calibration.exits.resize(fits.size());
   for (size_t e = 0; e < fits.size(); ++e) {
     const TokenAgreement agreement = outcomes.Agreement(shop.validation, e);
-    TokenRow& row = result.table[e];
-    row.layer = fits[e].fit.exit.layer;
-    row.lens_full = agreement.lens_full;
-    row.spade_full = agreement.spade_full;
-    const bool is_best = row.fits.empty() || fits[e].kl_full < row.kept().kl_full;
-    row.fits.push_back({target, agreement.l_spade_full, agreement.l_spade_spade, fits[e].kl_full});
-    if (!is_best) continue;
-    row.kept_fit = row.fits.size() - 1;
-    result.calibration.exits[e] = trial.exits[e];
+    std::vector<FitQuality>& qualities = result.table[e].fits;
+    qualities.push_back({target, fits[e].kl_full, agreement.full, agreement.spade});
+    if (KeptFit(qualities) == qualities.size() - 1) result.calibration.exits[e] = trial.exits[e];
   }
   return absl::OkStatus();
 }
@@ -181,6 +176,12 @@ absl::Status ChooseAndCertify(const Workshop& shop, TokenCalibrateResult& result
                          TokenOutcomes::Create(shop.folder, shop.backend, shop.weight_dtype,
                                                calibration, shop.traces));
   result.costs = outcomes.Costs();
+  for (size_t e = 0; e < result.table.size(); ++e) {
+    TokenRow& row = result.table[e];
+    row.layer = calibration.exits[e].layer;
+    row.lens_full = outcomes.LensAgreement(shop.validation, e);
+    row.spade_full = outcomes.SpadeAgreement(shop.validation, e);
+  }
   const ExitOutcomes validation = outcomes.Of(shop.validation);
   const ExitOutcomes certified = outcomes.Of(shop.certification);
   std::vector<TokenExit> chosen;

@@ -7,7 +7,7 @@
 #include "engine/exit/choose_exits.h"
 #include "engine/exit/outcomes.h"
 #include "engine/exit/token_calibration.h"
-#include "tools/calibrate/token_fits.h"
+#include "tools/calibrate/fit_quality.h"
 #include "tools/trace/loaded_model.h"
 #include "tools/trace/prompt_file.h"
 #include "tools/trace/token_traces.h"
@@ -29,19 +29,10 @@ struct TokenCalibrateOptions {
 
 // One watched layer, on validation rows: shares of tokens that agree.
 struct TokenRow {
-  struct Fit {
-    FitTarget target = FitTarget::kSpade;
-    double full = 0;     // L-SPADE's with full depth's
-    double spade = 0;    // L-SPADE's with the SPADE pass'
-    double kl_full = 0;  // mean KL(full depth || L-SPADE), nats
-  };
   int32_t layer = 0;
   double lens_full = 0;   // the logit lens' (of the candidates) with full depth's
   double spade_full = 0;  // the SPADE pass' with full depth's
-  std::vector<Fit> fits;  // not empty
-  size_t kept_fit = 0;
-
-  const Fit& kept() const { return fits[kept_fit]; }
+  std::vector<FitQuality> fits;
 };
 
 struct TokenCalibrateResult {

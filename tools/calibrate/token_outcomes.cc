@@ -78,18 +78,26 @@ TokenAgreement TokenOutcomes::Agreement(std::span<const size_t> records, size_t 
   const EarlyTokens early = Guess(records, exit);
   TokenAgreement agreement;
   for (size_t i = 0; i < records.size(); ++i) {
-    const TokenId full = traces_.Drawn(records[i]);
-    const TokenId spade = traces_.Spade(records[i], WatchedIndex(exit)).token;
-    agreement.lens_full += LensToken(traces_.Hidden(records[i], WatchedIndex(exit))) == full;
-    agreement.spade_full += spade == full;
-    agreement.l_spade_full += early.tokens[i] == full;
-    agreement.l_spade_spade += early.tokens[i] == spade;
+    agreement.full += early.tokens[i] == traces_.Drawn(records[i]);
+    agreement.spade += early.tokens[i] == traces_.Spade(records[i], WatchedIndex(exit)).token;
   }
-  for (double* share : {&agreement.lens_full, &agreement.spade_full, &agreement.l_spade_full,
-                        &agreement.l_spade_spade}) {
-    *share /= double(records.size());
-  }
+  agreement.full /= double(records.size());
+  agreement.spade /= double(records.size());
   return agreement;
+}
+
+double TokenOutcomes::LensAgreement(std::span<const size_t> records, size_t exit) const {
+  const auto agreed = std::ranges::count_if(records, [&](size_t record) {
+    return LensToken(traces_.Hidden(record, WatchedIndex(exit))) == traces_.Drawn(record);
+  });
+  return double(agreed) / double(records.size());
+}
+
+double TokenOutcomes::SpadeAgreement(std::span<const size_t> records, size_t exit) const {
+  const auto agreed = std::ranges::count_if(records, [&](size_t record) {
+    return traces_.Spade(record, WatchedIndex(exit)).token == traces_.Drawn(record);
+  });
+  return double(agreed) / double(records.size());
 }
 
 TokenId TokenOutcomes::LensToken(std::span<const float> hidden) const {

@@ -16,12 +16,10 @@ namespace spade {
 // In place of the infinite entropy of rows that must not leave: above every threshold.
 inline constexpr float kNeverLeaves = 1e5f;
 
-// Shares of rows whose token, read at one exit, is another's.
+// Shares of rows whose token is full depth's, and the SPADE pass'.
 struct TokenAgreement {
-  double lens_full = 0;      // the logit lens' (over the candidates) is full depth's
-  double spade_full = 0;     // the SPADE pass' is full depth's
-  double l_spade_full = 0;   // L-SPADE's is full depth's
-  double l_spade_spade = 0;  // L-SPADE's is the SPADE pass'
+  double full = 0;
+  double spade = 0;
 };
 
 // What traced rows meet at the exits of a calibration, computed as the engine does.
@@ -35,7 +33,12 @@ class TokenOutcomes {
                                               const TokenTraces& traces);
 
   ExitOutcomes Of(std::span<const size_t> records);
+  // L-SPADE's at one exit.
   TokenAgreement Agreement(std::span<const size_t> records, size_t exit);
+  // Shares of rows whose token there, by the logit lens (over the candidates) or by the SPADE pass,
+  // is full depth's.
+  double LensAgreement(std::span<const size_t> records, size_t exit) const;
+  double SpadeAgreement(std::span<const size_t> records, size_t exit) const;
   // In layer-rows of one token, the exit's check included.
   LayerCosts Costs() const;
 

@@ -14,16 +14,6 @@ bool IsChosen(const TokenCalibration& calibration, int32_t layer) {
                              [layer](const TokenExit& exit) { return exit.layer == layer; });
 }
 
-std::string FitTitles(const TokenCalibrateResult& result) {
-  std::string titles;
-  for (const TokenRow::Fit& fit : result.table.front().fits) {
-    absl::StrAppendFormat(
-        &titles, "  %20s",
-        fit.target == FitTarget::kSpade ? "fitted to SPADE   KL" : "to full depth   KL");
-  }
-  return titles;
-}
-
 }  // namespace
 
 std::string FormatTokenResult(const TokenCalibrateResult& result) {
@@ -35,14 +25,10 @@ std::string FormatTokenResult(const TokenCalibrateResult& result) {
       "layer     lens    SPADE%s\n",
       result.fit_rows, result.validation_rows, result.certification_rows,
       calibration.candidates.size(), 100 * result.coverage, calibration.rank, result.costs.check,
-      FitTitles(result));
+      FitTitles(result.table.front().fits));
   for (const TokenRow& row : result.table) {
     absl::StrAppendFormat(&text, "%5d    %5.3f    %5.3f", row.layer, row.lens_full, row.spade_full);
-    for (const TokenRow::Fit& fit : row.fits) {
-      const bool is_kept = row.fits.size() > 1 && &fit == &row.kept();
-      absl::StrAppendFormat(&text, "  %s%5.3f/%5.3f %6.4f", is_kept ? ">" : " ", fit.full,
-                            fit.spade, fit.kl_full);
-    }
+    text += FitCells(row.fits);
     text += IsChosen(calibration, row.layer) ? "   exit\n" : "\n";
   }
   text += "\nWhat a token's row puts off at its exit runs beside the next row that goes deeper.\n";

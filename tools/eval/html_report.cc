@@ -63,9 +63,7 @@ void AppendLayers(const LayerTable& table, std::string& html) {
   Row(html, "th", {"layer", "logit lens", "L-SPADE", "SPADE, kept", "SPADE, reset"});
   for (const LayerRow& row : table.rows) {
     std::vector<std::string> cells = {absl::StrCat(row.layer)};
-    for (const std::optional<Quality>& quality :
-         {std::optional(row.lens), row.l_spade, std::optional(row.kept),
-          std::optional(row.reset)}) {
+    for (const std::optional<Quality>& quality : row.All()) {
       cells.push_back(
           quality ? absl::StrFormat("%.3f / %.3f", quality->accuracy, quality->agreement) : "-");
     }

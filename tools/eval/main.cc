@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +16,7 @@
 #include "tools/trace/collect.h"
 #include "tools/trace/exit_columns.h"
 #include "tools/trace/tracer.h"
+#include "tools/trace/type_names.h"
 
 namespace spade {
 namespace {
@@ -36,10 +36,8 @@ struct Arguments {
 };
 
 void AddArguments(CLI::App& app, Arguments& arguments) {
-  static const std::map<std::string, DType> kDtypes = {
-      {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"int8", DType::kI8}};
-  static const std::map<std::string, Compute> kComputes = {
-      {"f32", Compute::kF32}, {"bf16", Compute::kBF16}, {"int8", Compute::kI8}};
+  static const auto kDtypeNames = ByName(kWeightTypes);
+  static const auto kComputeNames = ByName(kComputes);
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
       ->required()
       ->check(CLI::ExistingDirectory);
@@ -55,17 +53,17 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "calibration's, else the labels in the data");
   app.add_option("--weight-dtype", arguments.collect.load.weight_dtype,
                  "f32, f16, bf16 (default) or int8")
-      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kDtypeNames, CLI::ignore_case));
   app.add_option("--compute", arguments.collect.load.compute,
                  "type of products, f32, bf16 or int8 (default: the calibration's, else bf16 for "
                  "bf16 weights where the processor has AVX512-BF16)")
-      ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
   app.add_option("--baseline-compute", arguments.baseline_compute,
                  "also answer with products of this type, and say how many answers agree")
-      ->transform(CLI::CheckedTransformer(kComputes, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
   app.add_option("--baseline-weight-dtype", arguments.baseline_dtype,
                  "weights of --baseline-compute (default bf16)")
-      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kDtypeNames, CLI::ignore_case));
   app.add_option("--first-layer", arguments.collect.first_layer, "earliest layer in the tables")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

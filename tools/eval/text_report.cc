@@ -12,9 +12,7 @@ std::string FormatTable(const LayerTable& table) {
       "layer   logit lens     L-SPADE        SPADE, kept    SPADE, reset\n";
   for (const LayerRow& row : table.rows) {
     absl::StrAppendFormat(&text, "%5d", row.layer);
-    for (const std::optional<Quality>& quality :
-         {std::optional(row.lens), row.l_spade, std::optional(row.kept),
-          std::optional(row.reset)}) {
+    for (const std::optional<Quality>& quality : row.All()) {
       text += quality ? absl::StrFormat("   %5.3f/%5.3f ", quality->accuracy, quality->agreement)
                       : "        -      ";
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -23,6 +24,9 @@ struct LayerRow {
   Quality kept;                                   // SPADE pass, the answer row at its own position
   Quality reset;                                  // SPADE pass, the answer row at position 1
   std::optional<Quality> l_spade = std::nullopt;  // where there is a head for the layer
+
+  // In the order of reports: lens, L-SPADE, SPADE kept, SPADE reset.
+  std::array<std::optional<Quality>, 4> All() const { return {lens, l_spade, kept, reset}; }
 };
 
 struct LayerTable {
