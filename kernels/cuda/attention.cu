@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_work.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/warp.h"
@@ -65,38 +66,12 @@ struct Layout {
   alignas(16) float values[kGroups][kQueries][kDim];  // stored 128 bits at a time
 };
 
-// What one block works on.
-struct Work {
-  AttentionTile tile;
-  int32_t kv_head;
-  int32_t num_queries;
-  int32_t max_position;  // the tile's last
-
-  __device__ int32_t Row(int query) const { return tile.first_row + query / tile.num_heads; }
-};
-
-__device__ Work WorkOf(const AttentionArgs& args) {
-  Work work;
-  work.tile = args.tiles[blockIdx.x];
-  work.kv_head = static_cast<int32_t>(blockIdx.y);
-  work.num_queries = work.tile.num_rows * work.tile.num_heads;
-  work.max_position = args.positions[work.tile.first_row + work.tile.num_rows - 1];
-  return work;
-}
-
-// The column of out (and of queries) where a query's head begins.
-__device__ int64_t HeadColumn(const AttentionArgs& args, const Work& work, int query) {
-  const int32_t group = args.heads.q_heads / args.heads.kv_heads;
-  const int32_t head = work.kv_head * group + work.tile.first_head + query % work.tile.num_heads;
-  return int64_t{head} * args.heads.head_dim;
-}
-
 template <class Element, int kGroupLanes, int kQueries>
 struct SplitAttention {
   using Shared = Layout<kGroupLanes, kQueries>;
 
   const AttentionArgs& args;
-  const Work& work;
+  const AttentionWork& work;
   Shared& shared;
 
   static __device__ int Group() { return static_cast<int>(threadIdx.x) / kGroupLanes; }
@@ -119,10 +94,7 @@ struct SplitAttention {
   __device__ void FindSlots(int32_t first, int32_t count) {
     const auto i = static_cast<int32_t>(threadIdx.x);
     if (i >= count) return;
-    const int64_t table = int64_t{args.sequences[work.tile.first_row]} * args.table_stride;
-    const int32_t size = args.kv.block_size;
-    const int64_t block = args.block_tables[table + (first + i) / size];
-    shared.slots[i] = (block * args.heads.kv_heads + work.kv_head) * size + (first + i) % size;
+    shared.slots[i] = CacheRow(args, work, first + i);
   }
 
   __device__ void LoadCache(const void* cache, int position, float (&to)[8]) const {
@@ -229,7 +201,7 @@ __global__ void __launch_bounds__(kThreads, TileBlocksFor(kGroupLanes))
     AttendTileKernel(AttentionArgs args) {
   using Shared = Layout<kGroupLanes, kQueries>;
   __shared__ Shared shared;
-  const Work work = WorkOf(args);
+  const AttentionWork work = WorkOf(args);
   SplitAttention<Element, kGroupLanes, kQueries> attention = {args, work, shared};
   Stats stats[Shared::kKept];
   float values[Shared::kKept] = {};
@@ -267,7 +239,7 @@ __global__ void __launch_bounds__(kThreads, SplitBlocksFor(kQueries))
     AttendSplitKernel(AttentionArgs args) {
   using Shared = Layout<kGroupLanes, kQueries>;
   __shared__ Shared shared;
-  const Work work = WorkOf(args);
+  const AttentionWork work = WorkOf(args);
   const auto split = static_cast<int32_t>(blockIdx.z);
   if (split * kSplitPositions > work.max_position) return;
   SplitAttention<Element, kGroupLanes, kQueries> attention = {args, work, shared};
@@ -288,7 +260,7 @@ __global__ void __launch_bounds__(kThreads, SplitBlocksFor(kQueries))
 
 // Folds a tile's splits together: one block a tile and KV head.
 __global__ void __launch_bounds__(kThreads) FoldSplitsKernel(AttentionArgs args) {
-  const Work work = WorkOf(args);
+  const AttentionWork work = WorkOf(args);
   const int32_t num_splits = work.max_position / kSplitPositions + 1;
   const int dims = args.heads.head_dim;
   for (int element = static_cast<int>(threadIdx.x); element < work.num_queries * dims;

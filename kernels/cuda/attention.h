@@ -18,10 +18,13 @@ namespace spade::cuda {
 
 inline constexpr int32_t kSplitPositions = 128;
 inline constexpr int32_t kMaxTileQueries = 8;
+inline constexpr int32_t kTensorTileQueries = 64;     // of a tile for the tensor cores
+inline constexpr int32_t kMinTensorTileQueries = 16;  // fewer would leave most of them idle
 inline constexpr int32_t kMaxHeadDim = 256;
 
 // Queries that read each key and value together: num_heads query heads, from first_head on within
-// their KV head's group, of num_rows neighbouring rows of a sequence. At most kMaxTileQueries.
+// their KV head's group, of num_rows neighbouring rows of a sequence. At most kMaxTileQueries, or
+// kTensorTileQueries.
 struct AttentionTile {
   int32_t first_row = 0;
   int32_t num_rows = 0;
@@ -66,5 +69,14 @@ constexpr int64_t PartialFloats(const AttentionArgs& args) {
 
 // Bytes moved: for decode, each tile's keys and values once.
 void Attention(const AttentionArgs& args, cudaStream_t stream);
+
+// Whether TensorAttention has a kernel for these heads and this type of cache.
+bool FitsTensorCores(const HeadLayout& heads, DType kv);
+
+// The same for tiles of up to kTensorTileQueries; `partials` is not used. Queries and the softmax's
+// weights are rounded to BF16, sums are F32. Contexts are gone over 64 positions at a time, at
+// fixed places: a row's bits do not depend on how rows share tiles, but they are not Attention's.
+// Operations: 4 head_dim for each query and position, on both sides of the diagonal within a tile.
+void TensorAttention(const AttentionArgs& args, cudaStream_t stream);
 
 }  // namespace spade::cuda

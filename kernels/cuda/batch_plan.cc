@@ -9,44 +9,54 @@ static_assert(sizeof(AttentionTile) == 4 * sizeof(int32_t));
 
 }  // namespace
 
-bool BatchPlan::IsPlanned(const BatchView& batch, int32_t group) const {
-  return group == group_ && batch.table_stride == table_stride_ &&
+bool BatchPlan::IsPlanned(const BatchView& batch, const TilePolicy& policy) const {
+  return policy == policy_ && batch.table_stride == table_stride_ &&
          std::ranges::equal(batch.positions, positions_) &&
          std::ranges::equal(batch.sequences, sequences_) &&
          std::ranges::equal(batch.block_tables, block_tables_);
 }
 
-bool BatchPlan::Update(const BatchView& batch, int32_t group) {
-  if (IsPlanned(batch, group)) return false;
+bool BatchPlan::Update(const BatchView& batch, const TilePolicy& policy) {
+  if (IsPlanned(batch, policy)) return false;
   positions_.assign(batch.positions.begin(), batch.positions.end());
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
   block_tables_.assign(batch.block_tables.begin(), batch.block_tables.end());
   table_stride_ = batch.table_stride;
-  group_ = group;
+  policy_ = policy;
   tiles_.clear();
-  AddTiles(single_rows_, /*single=*/true);
-  AddTiles(several_rows_, /*single=*/false);
+  AddTiles(single_rows_, Kind::kSingle);
+  AddTiles(several_rows_, Kind::kSeveral);
+  AddTiles(tensor_rows_, Kind::kTensor);
   return true;
 }
 
-void BatchPlan::AddTiles(TileGroup& tile_group, bool single) {
+// Cuts every run of a sequence's rows into tiles, and keeps those of `kind`.
+void BatchPlan::AddTiles(TileGroup& tile_group, Kind kind) {
   tile_group = {static_cast<int32_t>(tiles_.size()), 0, 0, 0};
-  const int32_t heads = std::min(group_, kMaxTileQueries);
-  const int32_t rows_per_tile = kMaxTileQueries / heads;
   const auto rows = static_cast<int32_t>(positions_.size());
-  for (int32_t row = 0; row < rows;) {
-    int32_t end = row + 1;
-    while (end < rows && end - row < rows_per_tile && sequences_[end] == sequences_[row]) ++end;
-    if ((end - row == 1) == single) {
-      for (int32_t head = 0; head < group_; head += heads) {
-        tiles_.push_back({row, end - row, head, std::min(heads, group_ - head)});
-      }
-      tile_group.queries = std::max(tile_group.queries, (end - row) * heads);
-      tile_group.max_position = std::max(tile_group.max_position, positions_[end - 1]);
-    }
-    row = end;
+  for (int32_t begin = 0; begin < rows;) {
+    int32_t end = begin + 1;
+    while (end < rows && sequences_[end] == sequences_[begin]) ++end;
+    AddRun(tile_group, kind, begin, end);
+    begin = end;
   }
   tile_group.count = static_cast<int32_t>(tiles_.size()) - tile_group.first;
+}
+
+void BatchPlan::AddRun(TileGroup& tile_group, Kind kind, int32_t begin, int32_t end) {
+  const bool tensor =
+      policy_.tensor_cores && (end - begin) * policy_.group >= kMinTensorTileQueries;
+  const int32_t most = tensor ? kTensorTileQueries : kMaxTileQueries;
+  const int32_t heads = std::min(policy_.group, most);
+  for (int32_t row = begin; row < end; row += most / heads) {
+    const int32_t count = std::min(most / heads, end - row);
+    if (kind != (tensor ? Kind::kTensor : count == 1 ? Kind::kSingle : Kind::kSeveral)) continue;
+    for (int32_t head = 0; head < policy_.group; head += heads) {
+      tiles_.push_back({row, count, head, std::min(heads, policy_.group - head)});
+    }
+    tile_group.queries = std::max(tile_group.queries, count * heads);
+    tile_group.max_position = std::max(tile_group.max_position, positions_[row + count - 1]);
+  }
 }
 
 std::span<const int32_t> BatchPlan::tiles() const {

@@ -10,14 +10,19 @@ constexpr int64_t kBlocksPerProcessor = 4;
 
 }  // namespace
 
+// They round queries, as F32 products may not, and their bits are not those of a row that decodes.
+bool CudaBackend::UsesTensorCores(const HeadLayout& heads, DType kv) const {
+  return compute_ == Compute::kBF16 && !batch_invariant_ && cuda::FitsTensorCores(heads, kv);
+}
+
 // The two batches of a step are the same at every layer: they go over once.
-void CudaBackend::PrepareBatch(const BatchView& batch, const HeadLayout& heads) {
+void CudaBackend::PrepareBatch(const BatchView& batch, const HeadLayout& heads, DType kv) {
   SPADE_CHECK(heads.q_heads % heads.kv_heads == 0);
-  const int32_t group = heads.q_heads / heads.kv_heads;
-  if (planned_now_->plan.IsPlanned(batch, group)) return;
+  const cuda::TilePolicy policy = {heads.q_heads / heads.kv_heads, UsesTensorCores(heads, kv)};
+  if (planned_now_->plan.IsPlanned(batch, policy)) return;
   planned_now_ = &planned_[planned_now_ == planned_.data() ? 1 : 0];
   const cuda::BatchPlan& plan = planned_now_->plan;
-  if (!planned_now_->plan.Update(batch, group)) return;
+  if (!planned_now_->plan.Update(batch, policy)) return;
   const std::span<const int32_t> parts[] = {plan.tiles(), plan.positions(), plan.sequences(),
                                             plan.block_tables()};
   planned_now_->on_device = planned_now_->courier.Send(parts);
@@ -27,7 +32,7 @@ void CudaBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& 
   SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
   SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
   if (qkv.rows == 0) return;
-  PrepareBatch(batch, heads);
+  PrepareBatch(batch, heads, kv.dtype);
   const int32_t* positions = planned_now_->on_device + planned_now_->plan.tiles().size();
   const int32_t* sequences = positions + qkv.rows;
   cuda::StoreKv({static_cast<const float*>(qkv.data), heads, positions, sequences,
@@ -42,7 +47,7 @@ void CudaBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView
   SPADE_CHECK(heads.head_dim % 8 == 0 && heads.head_dim <= cuda::kMaxHeadDim);
   SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
   if (qkv.rows == 0) return;
-  PrepareBatch(batch, heads);
+  PrepareBatch(batch, heads, kv.dtype);
   cuda::AttentionArgs args;
   args.qkv = static_cast<const float*>(qkv.data);
   args.heads = heads;
@@ -55,13 +60,21 @@ void CudaBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView
   args.out = static_cast<float*>(out.data);
   Attend(plan.single_rows(), args);
   Attend(plan.several_rows(), args);
+  const cuda::TileGroup& tensor = plan.tensor_rows();
+  args.tiles = TilesOf(tensor);
+  args.num_tiles = tensor.count;
+  cuda::TensorAttention(args, stream_);
+}
+
+const cuda::AttentionTile* CudaBackend::TilesOf(const cuda::TileGroup& group) const {
+  return reinterpret_cast<const cuda::AttentionTile*>(planned_now_->on_device) + group.first;
 }
 
 // A block a split for decode, whose contexts differ in length, and wherever a block a tile would
 // leave processors idle.
 void CudaBackend::Attend(const cuda::TileGroup& group, cuda::AttentionArgs args) {
   if (group.count == 0) return;
-  args.tiles = reinterpret_cast<const cuda::AttentionTile*>(planned_now_->on_device) + group.first;
+  args.tiles = TilesOf(group);
   args.num_tiles = group.count;
   args.tile_queries = group.queries;
   args.max_splits = group.max_position / cuda::kSplitPositions + 1;

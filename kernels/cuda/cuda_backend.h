@@ -21,9 +21,10 @@ namespace spade {
 // are F32, weights as cuda/weights.h says, caches F32 or BF16 as cuda/attention.h says.
 //
 // Batch invariance: norms, RoPE, attention and products of up to cuda::kDirectRows rows sum in one
-// order per row. Products of more rows are cuBLAS's, whose order depends on the shape, unless
-// `batch_invariant`: then all are the streaming kernels', to the bit the same for any batch and
-// slow for a prefill.
+// order per row. Products of more rows are cuBLAS's, whose order depends on the shape, and
+// attention of long runs of rows is the tensor cores', whose bits are not the other kernels',
+// unless `batch_invariant`: then all are the streaming kernels', to the bit the same for any batch
+// and slow for a prefill.
 class CudaBackend final : public Backend {
  public:
   // INVALID_ARGUMENT where there is no such GPU; RESOURCE_EXHAUSTED where scratch does not fit.
@@ -68,7 +69,9 @@ class CudaBackend final : public Backend {
   void MultiplyWidened(Tensor x, const cuda::WeightView& weight, bool accumulate, Tensor out);
   void MultiplyRounded(Tensor x, const cuda::WeightView& weight, bool accumulate, Tensor out);
   void PackPart(const HostMatrix& part, int64_t first_row, Matrix& matrix);
-  void PrepareBatch(const BatchView& batch, const HeadLayout& heads);
+  bool UsesTensorCores(const HeadLayout& heads, DType kv) const;
+  void PrepareBatch(const BatchView& batch, const HeadLayout& heads, DType kv);
+  const cuda::AttentionTile* TilesOf(const cuda::TileGroup& group) const;
   void Attend(const cuda::TileGroup& group, cuda::AttentionArgs args);
   cuda::Courier& NextCourier();
 

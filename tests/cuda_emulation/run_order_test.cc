@@ -43,6 +43,15 @@ TEST_P(RunOrderTest, Attention) {
   }
 }
 
+TEST_P(RunOrderTest, AttentionOfLongRuns) {
+  KvFixture kv(backend(), {{4, 2, 64}, 16, DType::kBF16, {70}}, 1);
+  ExpectOneResult([&] {
+    kv.Poison();
+    kv.StoreAll();
+    return kv.Attend(kv.AllRows());
+  });
+}
+
 TEST_P(RunOrderTest, Products) {
   const std::vector<float> x = RandomFloats(9 * 300, 1);
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {

@@ -46,6 +46,10 @@ bool DeviceTest::IsBatchInvariant() const {
   return options.device == "cpu" || options.batch_invariant;
 }
 
+bool DeviceTest::RoundsAttention(DType kv) const {
+  return !IsBatchInvariant() && GetParam().options.compute == Compute::kBF16 && kv == DType::kBF16;
+}
+
 Matrix DeviceTest::Pack(const std::vector<float>& values, int64_t rows, int64_t cols, DType dtype) {
   const HostMatrix part = {values.data(), rows, cols, DType::kF32};
   absl::StatusOr<Matrix> matrix = backend().Pack({&part, 1}, dtype);

@@ -63,6 +63,7 @@ class AttentionInvarianceTest : public DeviceTest {
 
 TEST_P(AttentionInvarianceTest, ChunksHaveTheSameBitsAsTheWhole) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    if (RoundsAttention(dtype)) continue;  // those of a few rows are not rounded
     const KvShape shape = Shape(dtype);
     KvFixture kv(backend(), shape, 5);
     kv.StoreAll();

@@ -24,6 +24,11 @@ KvFixture::KvFixture(Backend& backend, const KvShape& shape, uint32_t seed)
   values_ = *backend.Allocate(bytes);
 }
 
+std::span<float> KvFixture::QkvOf(const Row& row) {
+  const auto cols = static_cast<size_t>(shape_.heads.qkv_cols());
+  return std::span(qkv_[row.sequence]).subspan(static_cast<size_t>(row.position) * cols, cols);
+}
+
 void KvFixture::Poison() {
   const std::vector<uint8_t> ones(keys_.size(), 0xff);
   backend_.CopyFromHost(keys_.data(), ones.data(), ones.size());

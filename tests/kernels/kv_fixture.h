@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "tests/kernels/device_test.h"
@@ -17,17 +18,20 @@ struct KvShape {
 // Random queries, keys and values for every position of every sequence.
 class KvFixture {
  public:
-  KvFixture(Backend& backend, const KvShape& shape, uint32_t seed);
-
-  // Overwrites the whole cache with NaN, as freed and reused blocks might hold.
-  void Poison();
-  // Stores positions [0, lengths[s]) of all sequences.
-  void StoreAll();
-  // Attends rows (sequence, position), which must be grouped by sequence, positions ascending.
   struct Row {
     int32_t sequence;
     int32_t position;
   };
+
+  KvFixture(Backend& backend, const KvShape& shape, uint32_t seed);
+
+  // The row's queries, keys and values, (qkv_cols), to be changed before they are stored.
+  std::span<float> QkvOf(const Row& row);
+  // Overwrites the whole cache with NaN, as freed and reused blocks might hold.
+  void Poison();
+  // Stores positions [0, lengths[s]) of all sequences.
+  void StoreAll();
+  // Attends rows, which must be grouped by sequence, positions ascending.
   std::vector<float> Attend(const std::vector<Row>& rows);
   // Every row of every sequence.
   std::vector<Row> AllRows() const;

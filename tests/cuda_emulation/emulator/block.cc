@@ -28,7 +28,7 @@ enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kEnded };
 // The values that a warp's lanes give each other. Two sets, used in turn: a lane may give its next
 // value before another has read this one.
 struct Warp {
-  std::array<std::array<uint32_t, kWarp>, 2> values;
+  std::array<std::array<Words, kWarp>, 2> values;
 };
 
 struct Thread {
@@ -43,7 +43,7 @@ class Block {
   void Run(const Grid& grid, const std::function<void()>& kernel, std::mt19937* random,
            RunOrder order);
   void Wait(State state);
-  uint32_t Exchange(unsigned mask, uint32_t value, int from);
+  const std::array<Words, kWarp>& GatherWarp(const Words& words);
   void* shared() { return shared_.data(); }
 
  private:
@@ -115,13 +115,12 @@ void Block::Wait(State state) {
   fibers_[self.x]->Wait();
 }
 
-uint32_t Block::Exchange(unsigned mask, uint32_t value, int from) {
-  SPADE_CHECK(mask == kAllLanes && from >= 0 && from < kWarp);
+const std::array<Words, kWarp>& Block::GatherWarp(const Words& words) {
   const size_t self = threadIdx.x;
   auto& values = warps_[self / kWarp].values[static_cast<size_t>(threads_[self].exchanges++ % 2)];
-  values[self % kWarp] = value;
+  values[self % kWarp] = words;
   Wait(State::kAtWarpBarrier);
-  return values[static_cast<size_t>(from)];
+  return values;
 }
 
 struct Emulator {
@@ -160,8 +159,12 @@ void RunGrid(const Grid& grid, const std::function<void()>& kernel) {
 
 int64_t NumLaunches() { return TheEmulator().launches; }
 void SyncBlock() { TheEmulator().block.Wait(State::kAtBlockBarrier); }
+const std::array<Words, kWarp>& GatherWarp(const Words& words) {
+  return TheEmulator().block.GatherWarp(words);
+}
 uint32_t Exchange(unsigned mask, uint32_t value, int from) {
-  return TheEmulator().block.Exchange(mask, value, from);
+  SPADE_CHECK(mask == kAllLanes && from >= 0 && from < kWarp);
+  return GatherWarp({value})[static_cast<size_t>(from)][0];
 }
 void* SharedMemory() { return TheEmulator().block.shared(); }
 

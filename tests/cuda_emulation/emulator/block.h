@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -35,6 +36,9 @@ int64_t NumLaunches();
 void SyncBlock();
 // Gives `value` to the warp; returns what lane `from` gave. All lanes must take part.
 uint32_t Exchange(unsigned mask, uint32_t value, int from);
+// What each lane of a warp gives, and what all have given: to be read before the next exchange.
+using Words = std::array<uint32_t, 6>;
+const std::array<Words, 32>& GatherWarp(const Words& words);
 void* SharedMemory();
 
 }  // namespace spade::cuda_emulation
