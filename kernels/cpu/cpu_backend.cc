@@ -59,7 +59,7 @@ void CpuBackend::CopyFromHost(void* device, const void* host, size_t bytes) {
 }
 
 absl::StatusOr<Matrix> CpuBackend::Pack(std::span<const HostMatrix> parts, DType dtype) {
-  return PackMatrix(parts, dtype, compute_, pool_);
+  return PackMatrix(parts, dtype, compute_, weights_, pool_);
 }
 
 void CpuBackend::ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<void(int64_t)> fn) {

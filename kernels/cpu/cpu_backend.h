@@ -67,6 +67,7 @@ class CpuBackend final : public Backend {
   const RowKernels& row_;
   const AttentionKernels& attention_;
   ThreadPool pool_;
+  Arena weights_;  // of all matrices
   Scratch packed_rows_;
   Scratch rounded_rows_;
   std::vector<Scratch> worker_scratch_;  // one per worker

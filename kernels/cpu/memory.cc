@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr size_t kCacheLine = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kMaxChunk = 8 * kHugePage;
 
 }  // namespace
 
@@ -36,6 +38,22 @@ absl::StatusOr<Buffer> AllocateAligned(size_t bytes) {
   if (alignment == kHugePage) madvise(data, bytes, MADV_HUGEPAGE);
   std::memset(data, 0, bytes);
   return Buffer(data, bytes, [](void* memory, size_t) { std::free(memory); });
+}
+
+absl::StatusOr<Buffer> Arena::Allocate(size_t bytes) {
+  if (bytes == 0) return Buffer();
+  if (chunks_.empty() || bytes > chunks_.back().size() - used_) {
+    // Small models take little, and of a large one's last chunk little is lost.
+    const size_t wanted = std::min(kMaxChunk, kHugePage << std::min<size_t>(chunks_.size(), 3));
+    absl::StatusOr<Buffer> chunk = AllocateAligned(std::max(bytes, wanted));
+    if (!chunk.ok()) return chunk.status();
+    chunks_.push_back(*std::move(chunk));
+    used_ = 0;
+  }
+  void* data = static_cast<std::byte*>(chunks_.back().data()) + used_;
+  used_ =
+      std::min(chunks_.back().size(), (used_ + bytes + kCacheLine - 1) / kCacheLine * kCacheLine);
+  return Buffer(data, bytes, [](void*, size_t) {});
 }
 
 float* Scratch::Reserve(int64_t floats) {

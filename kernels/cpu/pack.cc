@@ -9,7 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/cpu/memory.h"
 #include "kernels/cpu/packed_matrix.h"
 
 namespace spade {
@@ -130,7 +129,7 @@ PartRow FindRow(std::span<const HostMatrix> parts, int64_t out) {
 }
 
 absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType dtype,
-                                      Compute compute) {
+                                      Compute compute, Arena& arena) {
   SPADE_CHECK(!parts.empty());
   SPADE_CHECK(dtype != DType::kI32);
   Matrix matrix;
@@ -143,12 +142,12 @@ absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType d
   }
   const PackedMatrix view(matrix, compute);
   const size_t elements = static_cast<size_t>(view.panels() * view.panel_elements());
-  absl::StatusOr<Buffer> weights = AllocateAligned(elements * SizeOf(dtype));
+  absl::StatusOr<Buffer> weights = arena.Allocate(elements * SizeOf(dtype));
   if (!weights.ok()) return weights.status();
   matrix.weights = *std::move(weights);
   if (dtype != DType::kI8) return matrix;
   const size_t num_scales = static_cast<size_t>(view.panels() * view.groups() * kPanelCols);
-  absl::StatusOr<Buffer> scales = AllocateAligned(num_scales * sizeof(float));
+  absl::StatusOr<Buffer> scales = arena.Allocate(num_scales * sizeof(float));
   if (!scales.ok()) return scales.status();
   matrix.scales = *std::move(scales);
   return matrix;
@@ -157,8 +156,8 @@ absl::StatusOr<Matrix> AllocateMatrix(std::span<const HostMatrix> parts, DType d
 }  // namespace
 
 absl::StatusOr<Matrix> PackMatrix(std::span<const HostMatrix> parts, DType dtype, Compute compute,
-                                  ThreadPool& pool) {
-  absl::StatusOr<Matrix> matrix = AllocateMatrix(parts, dtype, compute);
+                                  Arena& arena, ThreadPool& pool) {
+  absl::StatusOr<Matrix> matrix = AllocateMatrix(parts, dtype, compute, arena);
   if (!matrix.ok()) return matrix.status();
   const PanelWriter writer(*matrix, compute);
   const int64_t out_features = matrix->out_features;

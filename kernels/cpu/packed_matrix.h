@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/check.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/matrix.h"
 
@@ -91,8 +92,9 @@ inline float WeightAt(const PackedMatrix& matrix, int64_t out, int64_t in) {
   return 0;
 }
 
-// See Backend::Pack. INVALID_ARGUMENT for a weight that is not finite or does not fit `dtype`.
+// See Backend::Pack; the matrix lies in `arena`. INVALID_ARGUMENT for a weight that is not finite
+// or does not fit `dtype`.
 absl::StatusOr<Matrix> PackMatrix(std::span<const HostMatrix> parts, DType dtype, Compute compute,
-                                  ThreadPool& pool);
+                                  Arena& arena, ThreadPool& pool);
 
 }  // namespace spade
