@@ -58,6 +58,7 @@ ThreadPool::ThreadPool(int32_t num_threads, bool pin) {
   const std::vector<int> cores = AllowedCores();
   const int32_t num_cores = static_cast<int32_t>(cores.size());
   const int32_t total = num_threads > 0 ? num_threads : num_cores;
+  runs_ = std::vector<TaskRun>(total);
   threads_.reserve(total - 1);
   for (int32_t worker = 1; worker < total; ++worker) {
     const int core = pin ? cores[worker % num_cores] : kNoCore;
@@ -78,8 +79,11 @@ void ThreadPool::Run(int64_t count, Task task) {
     return;
   }
   task_ = &task;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
+  const int32_t workers = num_threads();
+  for (int32_t worker = 0; worker < workers; ++worker) {
+    runs_[worker].next.store(count * worker / workers, std::memory_order_relaxed);
+    runs_[worker].end = count * (worker + 1) / workers;
+  }
   inside_.store(kOpen, std::memory_order_release);
   job_.fetch_add(1, std::memory_order_release);
   job_.notify_all();
@@ -109,7 +113,8 @@ uint32_t ThreadPool::AwaitJob(uint32_t seen_job) {
   return job_.load(std::memory_order_acquire);
 }
 
-// Enters the job unless it is closed. While anyone is inside, task_ and count_ do not change.
+// Enters the job unless it is closed. While anyone is inside, task_ and the ends of runs_ do not
+// change.
 bool ThreadPool::Join() {
   uint32_t inside = inside_.load(std::memory_order_relaxed);
   while ((inside & kOpen) != 0) {
@@ -119,10 +124,14 @@ bool ThreadPool::Join() {
 }
 
 void ThreadPool::RunTasks(int32_t worker) {
-  while (true) {
-    const int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-    if (i >= count_) return;
-    (*task_)(i, worker);
+  const int32_t workers = num_threads();
+  for (int32_t i = 0; i < workers; ++i) {
+    TaskRun& run = runs_[(worker + i) % workers];
+    while (true) {
+      const int64_t task = run.next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= run.end) break;
+      (*task_)(task, worker);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 namespace spade {
 
 // Runs the tasks of one job at a time on the calling thread (worker 0) and num_threads - 1 workers.
+// Each has a run of neighbouring tasks, which it takes in order; who is done helps the others.
 // Threading: Run is called by one thread at a time and never from a task. A worker that is late,
 // because its core is busy, is not waited for: the others do its tasks. Between jobs workers spin
 // for some tens of microseconds, then sleep. Run allocates nothing.
@@ -37,11 +38,16 @@ class ThreadPool {
   bool Join();
   void RunTasks(int32_t worker);
 
+  // The tasks of a worker, on a cache line of their own.
+  struct alignas(64) TaskRun {
+    std::atomic<int64_t> next{0};  // first that nobody has taken
+    int64_t end = 0;
+  };
+
   // A job is written to these only while no worker is inside one; see Join.
   const Task* task_ = nullptr;
-  int64_t count_ = 0;
+  std::vector<TaskRun> runs_;  // by worker
 
-  alignas(64) std::atomic<int64_t> next_{0};     // first task nobody has taken
   alignas(64) std::atomic<uint32_t> inside_{0};  // workers inside the job; kOpen: more may join
   alignas(64) std::atomic<uint32_t> job_{0};     // counts jobs; what idle workers sleep on
   std::atomic<bool> stopping_{false};

@@ -50,6 +50,19 @@ TEST(ThreadPoolTest, WakesWorkersThatSleep) {
   EXPECT_TRUE(other_ran.load());
 }
 
+TEST(ThreadPoolTest, EachWorkerBeginsWithItsOwnPart) {
+  ThreadPool pool(2, /*pin=*/false);
+  std::atomic<int64_t> first[2] = {-1, -1};
+  // The calling thread waits in its first task for the worker's.
+  pool.Run(10, [&](int64_t i, int32_t worker) {
+    int64_t none = -1;
+    first[worker].compare_exchange_strong(none, i);
+    while (first[1].load() == -1) std::this_thread::yield();
+  });
+  EXPECT_EQ(first[0].load(), 0);
+  EXPECT_EQ(first[1].load(), 5);
+}
+
 TEST(ThreadPoolTest, NoTasksIsNoWork) {
   ThreadPool pool(2, /*pin=*/false);
   pool.Run(0, [](int64_t, int32_t) { FAIL(); });
