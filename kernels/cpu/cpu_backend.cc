@@ -158,15 +158,18 @@ void CpuBackend::MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& a
   });
 
   const int64_t panels = args.out_panels();
+  const int64_t step = kernels.panels_at_once;
+  const int64_t steps = (panels + step - 1) / step;
   const bool parallel = args.rows * args.out_cols * in_features >= kMinParallelWork;
   const int64_t wanted = parallel ? kTasksPerThread * pool_.num_threads() : 1;
-  const int64_t panel_tasks = std::min(panels, wanted);
+  const int64_t panel_tasks = std::min(steps, wanted);
   // Rows are split where a task must, and where the panels are too few for the threads.
   const int64_t max_tiles = kMaxTaskRows / tiling.height;
   const int64_t needed = (tiling.count + max_tiles - 1) / max_tiles;
   const int64_t row_tasks = std::min(tiling.count, std::max(needed, wanted / panel_tasks));
   const auto run = [&](int64_t task, int32_t worker) {
-    kernels.tiled(args, packed, Part(panels, panel_tasks, task / row_tasks),
+    const Range part = Part(steps, panel_tasks, task / row_tasks);
+    kernels.tiled(args, packed, {part.begin * step, std::min(part.end * step, panels)},
                   Part(tiling.count, row_tasks, task % row_tasks),
                   worker_scratch_[worker].Reserve(kTiledScratch));
   };

@@ -17,8 +17,8 @@ namespace spade::HWY_NAMESPACE {
 namespace {
 
 const MatMulKernels* Kernels() {
-  static constexpr MatMulKernels kKernels = {&Direct, &PackRows, &Tiled, kMaxTileRows,
-                                             kMaxDirectRows};
+  static constexpr MatMulKernels kKernels = {&Direct,      &PackRows,      &Tiled,
+                                             kMaxTileRows, kMaxDirectRows, /*panels_at_once=*/1};
   return &kKernels;
 }
 

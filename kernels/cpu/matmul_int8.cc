@@ -160,9 +160,12 @@ struct WidenedDot : QuadWords</*kPerQuad=*/2> {
 };
 
 const MatMulKernels* Int8Kernels() {
-  static constexpr MatMulKernels kKernels = {nullptr, &PackWords<WidenedDot>,
-                                             &WordTiles<WidenedDot>, kTileRows,
-                                             /*max_direct_rows=*/0};
+  static constexpr MatMulKernels kKernels = {nullptr,
+                                             &PackWords<WidenedDot>,
+                                             &WordTiles<WidenedDot>,
+                                             kTileRows,
+                                             /*max_direct_rows=*/0,
+                                             kTilePanels};
   return &kKernels;
 }
 

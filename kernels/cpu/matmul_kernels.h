@@ -54,6 +54,7 @@ struct MatMulKernels {
                 float* scratch);
   int64_t max_tile_rows;
   int64_t max_direct_rows;  // 0: direct is null
+  int64_t panels_at_once;   // `tiled` is slower with a number that this does not divide
 
   RowTiling Tiling(int64_t rows) const { return RowTiling(rows, max_tile_rows); }
 };

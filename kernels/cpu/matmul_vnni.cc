@@ -62,7 +62,7 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
       for (int p = 0; p < kPanels; ++p) {
         const int64_t place = p * block.panel_words + (first + i) * kPanelCols;
         // One row streams fastest by itself.
-        if constexpr (kRows > 1) __builtin_prefetch(block.next + place);
+        if constexpr (kRows > 1) __builtin_prefetch(block.next[p] + (first + i) * kPanelCols);
         weights[p] = _mm512_loadu_si512(block.weights + place);
       }
       HWY_UNROLL(16)
@@ -95,8 +95,12 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
   }
 };
 
-constexpr MatMulKernels kKernels = {nullptr, &PackWords<VnniDot>, &WordTiles<VnniDot>, kTileRows,
-                                    /*max_direct_rows=*/0};
+constexpr MatMulKernels kKernels = {nullptr,
+                                    &PackWords<VnniDot>,
+                                    &WordTiles<VnniDot>,
+                                    kTileRows,
+                                    /*max_direct_rows=*/0,
+                                    kTilePanels};
 
 }  // namespace
 

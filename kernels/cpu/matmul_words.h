@@ -32,8 +32,8 @@ inline constexpr int64_t kAheadWords = 64;
 struct WordBlock {
   const uint32_t* x;
   const uint32_t* weights;
-  const uint32_t* next;  // weights that are needed later, to be fetched
-  int64_t panel_words;   // from one panel to the next, of weights and of next
+  const uint32_t* next[kTilePanels];  // of each panel: weights to be fetched meanwhile
+  int64_t panel_words;                // from one panel to the next
   int64_t words;
   const float* scales;   // kI8: (groups, 16) of a panel
   int64_t panel_scales;  // from one panel to the next
@@ -115,12 +115,12 @@ void GatherColumns(const MatMulArgs& args, int64_t panel, int64_t block, uint32_
       scales[i / kInt8Group * kPanelCols + lane] = weight.scales[weight.ScaleIndex(out, in + i)];
     }
   }
-  gathered.weights = gathered.next = to;
+  gathered.weights = to;
   gathered.scales = scales;
 }
 
 // Block b of the weights of kPanels panels from `panel` on.
-template <class Dot, int kPanels>
+template <class Dot>
 WordBlock WeightBlock(const MatMulArgs& args, const WordRows<Dot>& layout, int64_t panel,
                       int64_t b) {
   const auto* weights = static_cast<const uint32_t*>(args.weight.weights);
@@ -128,18 +128,35 @@ WordBlock WeightBlock(const MatMulArgs& args, const WordRows<Dot>& layout, int64
   block.panel_words = layout.words * kPanelCols;
   block.words = layout.BlockWords(b);
   block.weights = weights + panel * block.panel_words + b * Dot::kBlockWords * kPanelCols;
-  if (layout.tiling.count == 1) {
-    block.next = block.weights + kAheadWords * kPanelCols;
-  } else if (b + 1 < layout.blocks) {
-    block.next = block.weights + Dot::kBlockWords * kPanelCols;
-  } else {
-    block.next = weights + (panel + kPanels) * block.panel_words;
-  }
   if (args.weight.scales == nullptr) return block;
   constexpr int64_t kBlockScales = Dot::kBlockWords * Dot::kWordInputs / kInt8Group * kPanelCols;
   block.panel_scales = args.weight.groups() * kPanelCols;
   block.scales = args.weight.scales + panel * block.panel_scales + b * kBlockScales;
   return block;
+}
+
+// What the tile-th of `tiles` tiles that meet a block fetches for later: one tile, the words that
+// it meets soon; else the first tile of each panel its next block, so that memory is asked evenly.
+template <class Dot, int kPanels>
+void SetNext(const WordRows<Dot>& layout, int64_t b, int64_t tile, int64_t tiles,
+             WordBlock& block) {
+  const bool last = b + 1 == layout.blocks;
+  const int64_t ahead = tiles == 1 ? kAheadWords
+                        : last     ? kPanels * layout.words - b * Dot::kBlockWords
+                                   : Dot::kBlockWords;
+  for (int p = 0; p < kPanels; ++p) {
+    const bool fetches = tiles == 1 || tile == p;
+    block.next[p] = block.weights + p * block.panel_words + (fetches ? ahead * kPanelCols : 0);
+  }
+}
+
+// Asks for the outputs of a tile, which are written a little later.
+template <int kPanels>
+void FetchOutputs(const MatMulArgs& args, int64_t panel, Range rows) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const float* out = args.out + row * args.out_cols + panel * kPanelCols;
+    for (int p = 0; p < kPanels; ++p) __builtin_prefetch(out + p * kPanelCols, /*rw=*/1);
+  }
 }
 
 // kPanels panels from `panel` on, for the rows of some tiles.
@@ -149,23 +166,26 @@ void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Rang
   const WordRows<Dot> layout(args);
   const int64_t first_row = layout.tiling.RowsOf(tiles.begin).begin;
   const int64_t end_row = layout.tiling.RowsOf(tiles.end - 1).end;
-  float* sums = scratch;  // (rows, panels, 16)
-  std::fill_n(sums, (end_row - first_row) * kPanels * kPanelCols, 0.0f);
+  float* all_sums = scratch;  // (rows, panels, 16)
+  std::fill_n(all_sums, (end_row - first_row) * kPanels * kPanelCols, 0.0f);
   auto* gathered = reinterpret_cast<uint32_t*>(scratch + kMaxTaskRows * kTilePanels * kPanelCols);
   for (int64_t b = 0; b < layout.blocks; ++b) {
-    WordBlock block = WeightBlock<Dot, kPanels>(args, layout, panel, b);
-    if (args.column_ids != nullptr) {
-      GatherColumns<Dot>(args, panel, b, gathered, block);
-    }
+    const bool last = b + 1 == layout.blocks;
+    WordBlock block = WeightBlock(args, layout, panel, b);
+    if (args.column_ids != nullptr) GatherColumns<Dot>(args, panel, b, gathered, block);
     for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
       const Range rows = layout.tiling.RowsOf(tile);
+      float* sums = all_sums + (rows.begin - first_row) * kPanels * kPanelCols;
+      if (last && tiles.end - tiles.begin > 1) FetchOutputs<kPanels>(args, panel, rows);
+      SetNext<Dot, kPanels>(layout, b, tile - tiles.begin, tiles.end - tiles.begin, block);
       block.x = reinterpret_cast<const uint32_t*>(packed) + layout.Offset(b, rows.begin);
-      AddRows<Dot, kPanels>(rows.end - rows.begin, block,
-                            sums + (rows.begin - first_row) * kPanels * kPanelCols);
+      AddRows<Dot, kPanels>(rows.end - rows.begin, block, sums);
+      for (int64_t row = rows.begin; last && row < rows.end; ++row) {
+        for (int p = 0; p < kPanels; ++p, sums += kPanelCols) {
+          Dot::Store(args, row, panel + p, sums);
+        }
+      }
     }
-  }
-  for (int64_t row = first_row; row < end_row; ++row) {
-    for (int p = 0; p < kPanels; ++p, sums += kPanelCols) Dot::Store(args, row, panel + p, sums);
   }
 }
 
