@@ -18,9 +18,10 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Queries that share registers: 4 x 2 accumulators.
-inline constexpr int kGroup = 4;
-inline constexpr int kVecs = 2;
+// Accumulators that leave registers for operands.
+inline constexpr int kAccumulators = hn::MaxLanes(hn::CappedTag<float, 16>()) == 16 ? 16 : 8;
+// Queries that share registers, beside two vectors each.
+inline constexpr int kGroup = kAccumulators / 2;
 
 template <class D>
 HWY_INLINE hn::Vec<D> LoadKv(D d, const float* from) {
@@ -31,17 +32,17 @@ HWY_INLINE hn::Vec<D> LoadKv(D d, const hwy::bfloat16_t* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), from));
 }
 
-// Up to kTileQueries queries with one KV head, and their working memory.
+// Up to kTileQueries queries with one KV head, and their working memory. Scores lie by chunks of a
+// vector's positions, (chunks, kTileQueries, lanes), so that a chunk's are near each other.
 struct Queries {
   int64_t count = 0;
   int64_t max_length = 0;         // of lengths
-  int64_t score_stride = 0;       // max_length rounded up to whole blocks
   int64_t lengths[kTileQueries];  // positions each attends to
   float* outs[kTileQueries];      // (head_dim)
   float inverse_sums[kTileQueries];
-  float* query = nullptr;   // (count, head_dim), scaled
-  float* result = nullptr;  // (count, head_dim)
-  float* scores = nullptr;  // (count, score_stride): scores, then weights
+  float* query = nullptr;   // (count, kQueryStride), scaled
+  float* result = nullptr;  // (count, kQueryStride)
+  float* scores = nullptr;  // scores, then weights
 };
 
 Queries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
@@ -52,28 +53,46 @@ Queries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int6
   Queries queries;
   queries.count = std::min(kTileQueries, tile.num_rows * group - first);
   queries.query = scratch;
-  queries.result = scratch + kTileQueries * kMaxHeadDim;
-  queries.scores = queries.result + kTileQueries * kMaxHeadDim;
+  queries.result = scratch + kTileQueries * kQueryStride;
+  queries.scores = queries.result + kTileQueries * kQueryStride;
   for (int64_t i = 0; i < queries.count; ++i) {
     const int64_t row = tile.first_row + (first + i) / group;
     const int64_t column = (tile.kv_head * group + (first + i) % group) * dim;
     const float* query = args.qkv + row * args.heads.qkv_cols() + column;
-    for (int64_t k = 0; k < dim; ++k) queries.query[i * dim + k] = query[k] * scale;
-    std::fill_n(queries.result + i * dim, dim, 0.0f);
+    for (int64_t k = 0; k < dim; ++k) queries.query[i * kQueryStride + k] = query[k] * scale;
+    std::fill_n(queries.result + i * kQueryStride, dim, 0.0f);
     queries.outs[i] = args.out + row * args.heads.q_cols() + column;
     queries.lengths[i] = int64_t{args.batch.positions[row]} + 1;
     queries.max_length = std::max(queries.max_length, queries.lengths[i]);
   }
-  const int64_t block_size = args.kv.block_size;
-  queries.score_stride = (queries.max_length + block_size - 1) / block_size * block_size;
   return queries;
 }
 
-// scores(q, s) = query(q, :) . keys(:, s) for kQueries queries and kN vectors of slots.
+// Where the keys or values of one sequence and KV head lie.
+template <class T>
+struct HeadCache {
+  // Of the block that holds `position`.
+  const T* Block(int64_t position) const {
+    return head + table[position / block_size] * block_stride;
+  }
+  // Keys of `position`, dimension by dimension block_size apart.
+  const T* Keys(int64_t position) const { return Block(position) + position % block_size; }
+  const T* Values(int64_t position) const {
+    return Block(position) + position % block_size * head_dim;
+  }
+
+  const T* head;  // of block 0
+  const int32_t* table;
+  int64_t block_stride;
+  int64_t block_size;
+  int64_t head_dim;
+};
+
+// scores(q, s) = query(q, :) . keys(:, s) for kQueries queries and the positions of kN chunks.
+// Meanwhile it fetches those of `next`.
 template <int kQueries, int kN, class D, class T>
-HWY_INLINE void ScoreSlots(D d, const float* HWY_RESTRICT query, int64_t dim,
-                           const T* HWY_RESTRICT keys, int64_t block_size, float* scores,
-                           int64_t score_stride) {
+HWY_INLINE void ScoreChunks(D d, const float* HWY_RESTRICT query, const HeadCache<T>& cache,
+                            const T* const* keys, const T* const* next, float* scores) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   hn::Vec<D> acc[kQueries][kN];
   HWY_UNROLL(8)
@@ -81,13 +100,16 @@ HWY_INLINE void ScoreSlots(D d, const float* HWY_RESTRICT query, int64_t dim,
     HWY_UNROLL(8)
     for (int v = 0; v < kN; ++v) acc[q][v] = hn::Zero(d);
   }
-  for (int64_t i = 0; i < dim; ++i) {
+  for (int64_t i = 0; i < cache.head_dim; ++i) {
     hn::Vec<D> key[kN];
     HWY_UNROLL(8)
-    for (int v = 0; v < kN; ++v) key[v] = LoadKv(d, keys + i * block_size + v * kLanes);
+    for (int v = 0; v < kN; ++v) {
+      key[v] = LoadKv(d, keys[v] + i * cache.block_size);
+      __builtin_prefetch(next[v] + i * cache.block_size);
+    }
     HWY_UNROLL(8)
     for (int q = 0; q < kQueries; ++q) {
-      const auto broadcast = hn::Set(d, query[q * dim + i]);
+      const auto broadcast = hn::Set(d, query[q * kQueryStride + i]);
       HWY_UNROLL(8)
       for (int v = 0; v < kN; ++v) acc[q][v] = hn::MulAdd(key[v], broadcast, acc[q][v]);
     }
@@ -96,87 +118,67 @@ HWY_INLINE void ScoreSlots(D d, const float* HWY_RESTRICT query, int64_t dim,
   for (int q = 0; q < kQueries; ++q) {
     HWY_UNROLL(8)
     for (int v = 0; v < kN; ++v) {
-      hn::StoreU(acc[q][v], d, scores + q * score_stride + v * kLanes);
+      hn::StoreU(acc[q][v], d, scores + (v * kTileQueries + q) * kLanes);
     }
   }
 }
 
-template <int kQueries, class D, class T>
-void ScoreBlock(D d, const Queries& queries, int64_t first, int64_t dim, const T* keys,
-                int64_t block_size, int64_t position) {
-  constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
-  const float* query = queries.query + first * dim;
-  float* scores = queries.scores + first * queries.score_stride + position;
-  const int64_t stride = queries.score_stride;
-  int64_t slot = 0;
-  for (; slot + kVecs * kLanes <= block_size; slot += kVecs * kLanes) {
-    ScoreSlots<kQueries, kVecs>(d, query, dim, keys + slot, block_size, scores + slot, stride);
-  }
-  if (slot < block_size) {
-    ScoreSlots<kQueries, 1>(d, query, dim, keys + slot, block_size, scores + slot, stride);
-  }
-}
-
-// result(q, :) += sum over slots of weights(q, slot) * values(slot, :), slots ascending.
+// result(q, column...) += sum over positions [begin, end) of weights(q, position) * values(
+// position, column...) for kN vectors of columns, positions ascending.
 template <int kQueries, int kN, class D, class T>
-HWY_INLINE void AddValues(D d, const float* HWY_RESTRICT weights, int64_t score_stride,
-                          const T* HWY_RESTRICT values, int64_t dim, int64_t slots,
-                          float* HWY_RESTRICT result) {
+void AddValues(D d, const Queries& queries, int64_t first, const HeadCache<T>& cache,
+               int64_t column, int64_t begin, int64_t end) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  float* HWY_RESTRICT result = queries.result + first * kQueryStride + column;
   hn::Vec<D> acc[kQueries][kN];
   HWY_UNROLL(8)
   for (int q = 0; q < kQueries; ++q) {
     HWY_UNROLL(8)
-    for (int v = 0; v < kN; ++v) acc[q][v] = hn::LoadU(d, result + q * dim + v * kLanes);
+    for (int v = 0; v < kN; ++v) acc[q][v] = hn::LoadU(d, result + q * kQueryStride + v * kLanes);
   }
-  for (int64_t slot = 0; slot < slots; ++slot) {
-    hn::Vec<D> value[kN];
-    HWY_UNROLL(8)
-    for (int v = 0; v < kN; ++v) value[v] = LoadKv(d, values + slot * dim + v * kLanes);
-    HWY_UNROLL(8)
-    for (int q = 0; q < kQueries; ++q) {
-      const auto broadcast = hn::Set(d, weights[q * score_stride + slot]);
+  for (int64_t position = begin; position < end;) {
+    const int64_t chunk = position / kLanes;
+    const int64_t stop = std::min(end, (chunk + 1) * kLanes);
+    const float* weights =
+        queries.scores + (chunk * kTileQueries + first) * kLanes + position % kLanes;
+    const T* values = cache.Values(position) + column;
+    const T* next = stop < end ? cache.Values(stop) + column : values;
+    for (; position < stop; ++position, ++weights) {
+      hn::Vec<D> value[kN];
       HWY_UNROLL(8)
-      for (int v = 0; v < kN; ++v) acc[q][v] = hn::MulAdd(value[v], broadcast, acc[q][v]);
+      for (int v = 0; v < kN; ++v) {
+        value[v] = LoadKv(d, values + v * kLanes);
+        __builtin_prefetch(next + v * kLanes);
+      }
+      HWY_UNROLL(8)
+      for (int q = 0; q < kQueries; ++q) {
+        const auto broadcast = hn::Set(d, weights[q * kLanes]);
+        HWY_UNROLL(8)
+        for (int v = 0; v < kN; ++v) acc[q][v] = hn::MulAdd(value[v], broadcast, acc[q][v]);
+      }
+      values += cache.head_dim;
+      next += cache.head_dim;
     }
   }
   HWY_UNROLL(8)
   for (int q = 0; q < kQueries; ++q) {
     HWY_UNROLL(8)
-    for (int v = 0; v < kN; ++v) hn::StoreU(acc[q][v], d, result + q * dim + v * kLanes);
+    for (int v = 0; v < kN; ++v) hn::StoreU(acc[q][v], d, result + q * kQueryStride + v * kLanes);
   }
 }
 
-// Slots [begin, end) of a block whose first position is `position`.
 template <int kQueries, class D, class T>
-void AddSlots(D d, const Queries& queries, int64_t first, int64_t dim, const T* values,
-              int64_t position, int64_t begin, int64_t end) {
+void AddPositions(D d, const Queries& queries, int64_t first, const HeadCache<T>& cache,
+                  int64_t begin, int64_t end) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  constexpr int kN = kQueries * 4 <= kAccumulators ? 4 : 2;
   if (begin >= end) return;
-  const float* weights = queries.scores + first * queries.score_stride + position + begin;
-  float* result = queries.result + first * dim;
-  const T* from = values + begin * dim;
-  const int64_t stride = queries.score_stride;
   int64_t i = 0;
-  for (; i + kVecs * kLanes <= dim; i += kVecs * kLanes) {
-    AddValues<kQueries, kVecs>(d, weights, stride, from + i, dim, end - begin, result + i);
+  for (; i + kN * kLanes <= cache.head_dim; i += kN * kLanes) {
+    AddValues<kQueries, kN>(d, queries, first, cache, i, begin, end);
   }
-  if (i < dim) AddValues<kQueries, 1>(d, weights, stride, from + i, dim, end - begin, result + i);
-}
-
-// Slots that all queries of the group see are shared; the rest are added query by query. Slots
-// beyond a query's length are never read: they may hold anything, even a NaN.
-template <int kQueries, class D, class T>
-void AddBlock(D d, const Queries& queries, int64_t first, int64_t dim, const T* values,
-              int64_t block_size, int64_t position) {
-  int64_t shared = block_size;
-  for (int q = 0; q < kQueries; ++q) {
-    shared = std::min(shared, std::max<int64_t>(0, queries.lengths[first + q] - position));
-  }
-  AddSlots<kQueries>(d, queries, first, dim, values, position, 0, shared);
-  for (int q = 0; q < kQueries; ++q) {
-    const int64_t own = std::min(block_size, queries.lengths[first + q] - position);
-    AddSlots<1>(d, queries, first + q, dim, values, position, shared, own);
+  for (; i < cache.head_dim; i += kLanes) {
+    AddValues<kQueries, 1>(d, queries, first, cache, i, begin, end);
   }
 }
 
@@ -184,16 +186,19 @@ void AddBlock(D d, const Queries& queries, int64_t first, int64_t dim, const T* 
 template <class D>
 void Softmax(D d, Queries& queries) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  constexpr int64_t kChunk = kTileQueries * kLanes;
   for (int64_t q = 0; q < queries.count; ++q) {
-    float* scores = queries.scores + q * queries.score_stride;
+    float* scores = queries.scores + q * kLanes;
     const int64_t length = queries.lengths[q];
-    const int64_t padded = (length + kLanes - 1) / kLanes * kLanes;
-    std::fill(scores + length, scores + padded, -std::numeric_limits<float>::infinity());
+    const int64_t end = (length + kLanes - 1) / kLanes * kChunk;
+    float* last = scores + end - kChunk;
+    std::fill(last + ((length - 1) % kLanes + 1), last + kLanes,
+              -std::numeric_limits<float>::infinity());
     auto max = hn::LoadU(d, scores);
-    for (int64_t i = kLanes; i < padded; i += kLanes) max = hn::Max(max, hn::LoadU(d, scores + i));
+    for (int64_t i = kChunk; i < end; i += kChunk) max = hn::Max(max, hn::LoadU(d, scores + i));
     max = hn::MaxOfLanes(d, max);
     auto sum = hn::Zero(d);
-    for (int64_t i = 0; i < padded; i += kLanes) {
+    for (int64_t i = 0; i < end; i += kChunk) {
       const auto weight = hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), max));
       sum = hn::Add(sum, weight);
       hn::StoreU(weight, d, scores + i);
@@ -203,66 +208,75 @@ void Softmax(D d, Queries& queries) {
 }
 
 // Calls function.Run<n>(first) for groups of n <= kGroup queries.
-template <class Function>
-void ForEachGroup(int64_t count, const Function& function) {
-  int64_t first = 0;
-  for (; first + kGroup <= count; first += kGroup) function.template Run<kGroup>(first);
-  if (count - first == 3) function.template Run<3>(first);
-  if (count - first == 2) function.template Run<2>(first);
-  if (count - first == 1) function.template Run<1>(first);
+template <int kQueries = kGroup, class Function>
+void ForEachGroup(int64_t first, int64_t count, const Function& function) {
+  for (; first + kQueries <= count; first += kQueries) function.template Run<kQueries>(first);
+  if constexpr (kQueries > 1) {
+    if (first < count) ForEachGroup<kQueries - 1>(first, count, function);
+  }
 }
 
-template <class D, class T>
+// Scores of kN chunks from `chunk` on.
+template <int kN, class D, class T>
 struct ScorePass {
   template <int kQueries>
   void Run(int64_t first) const {
-    ScoreBlock<kQueries>(D(), queries, first, dim, keys, block_size, position);
+    constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+    const T* keys[kN];
+    const T* next[kN];
+    for (int v = 0; v < kN; ++v) {
+      const int64_t position = (chunk + v) * kLanes;
+      const int64_t later = position + kN * kLanes;
+      keys[v] = cache.Keys(position);
+      next[v] = first == 0 && later < queries.max_length ? cache.Keys(later) : keys[v];
+    }
+    ScoreChunks<kQueries, kN>(D(), queries.query + first * kQueryStride, cache, keys, next,
+                              queries.scores + (chunk * kTileQueries + first) * kLanes);
   }
   const Queries& queries;
-  int64_t dim;
-  const T* keys;
-  int64_t block_size;
-  int64_t position;
+  const HeadCache<T>& cache;
+  int64_t chunk;
 };
 
+// Positions that all queries of the group see are shared; the rest are added query by query. Slots
+// beyond a query's length are never read: they may hold anything, even a NaN.
 template <class D, class T>
 struct ValuePass {
   template <int kQueries>
   void Run(int64_t first) const {
-    AddBlock<kQueries>(D(), queries, first, dim, values, block_size, position);
+    const int64_t* lengths = queries.lengths + first;
+    const int64_t shared = *std::min_element(lengths, lengths + kQueries);
+    AddPositions<kQueries>(D(), queries, first, cache, 0, shared);
+    for (int q = 0; q < kQueries; ++q) {
+      AddPositions<1>(D(), queries, first + q, cache, shared, lengths[q]);
+    }
   }
   const Queries& queries;
-  int64_t dim;
-  const T* values;
-  int64_t block_size;
-  int64_t position;
+  const HeadCache<T>& cache;
 };
 
 template <class D, class T>
 void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, Queries& queries) {
+  constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   const int64_t dim = args.heads.head_dim;
   const int64_t block_size = args.kv.block_size;
   const int64_t head_elements = dim * block_size;
   const int32_t* table = args.batch.block_tables.data() +
                          int64_t{args.batch.sequences[tile.first_row]} * args.batch.table_stride;
-  const auto head_at = [&](void* base, int64_t position) {
-    const int64_t block = table[position / block_size];
-    return static_cast<const T*>(base) +
-           (block * args.heads.kv_heads + tile.kv_head) * head_elements;
-  };
-  for (int64_t p = 0; p < queries.max_length; p += block_size) {
-    const T* keys = head_at(args.kv.keys, p);
-    ForEachGroup(queries.count, ScorePass<D, T>{queries, dim, keys, block_size, p});
+  HeadCache<T> cache = {static_cast<const T*>(args.kv.keys) + tile.kv_head * head_elements, table,
+                        args.heads.kv_heads * head_elements, block_size, dim};
+  const int64_t chunks = (queries.max_length + kLanes - 1) / kLanes;
+  int64_t chunk = 0;
+  for (; chunk + 2 <= chunks; chunk += 2) {
+    ForEachGroup(0, queries.count, ScorePass<2, D, T>{queries, cache, chunk});
   }
+  if (chunk < chunks) ForEachGroup(0, queries.count, ScorePass<1, D, T>{queries, cache, chunk});
   Softmax(D(), queries);
-  for (int64_t p = 0; p < queries.max_length; p += block_size) {
-    const T* values = head_at(args.kv.values, p);
-    ForEachGroup(queries.count, ValuePass<D, T>{queries, dim, values, block_size, p});
-  }
+  cache.head = static_cast<const T*>(args.kv.values) + tile.kv_head * head_elements;
+  ForEachGroup(0, queries.count, ValuePass<D, T>{queries, cache});
   for (int64_t q = 0; q < queries.count; ++q) {
-    for (int64_t i = 0; i < dim; ++i) {
-      queries.outs[q][i] = queries.result[q * dim + i] * queries.inverse_sums[q];
-    }
+    const float* result = queries.result + q * kQueryStride;
+    for (int64_t i = 0; i < dim; ++i) queries.outs[q][i] = result[i] * queries.inverse_sums[q];
   }
 }
 

@@ -30,10 +30,13 @@ struct AttentionTile {
 // Queries (row, q head) that read each block of keys and values together.
 inline constexpr int64_t kTileQueries = 16;
 inline constexpr int64_t kMaxHeadDim = 256;
+// From a query to the next in scratch: not a power of two, or they would share lines of a cache.
+inline constexpr int64_t kQueryStride = kMaxHeadDim + 16;
 
 // Floats of scratch for contexts up to `max_context` positions.
-inline int64_t AttentionScratch(int64_t max_context, int32_t block_size) {
-  return kTileQueries * (max_context + block_size + 2 * kMaxHeadDim);
+inline int64_t AttentionScratch(int64_t max_context) {
+  constexpr int64_t kMaxLanes = 16;
+  return kTileQueries * (max_context + kMaxLanes + 2 * kQueryStride);
 }
 
 struct AttentionKernels {

@@ -250,7 +250,7 @@ void CpuBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView&
     max_context = std::max<int64_t>(max_context, position + 1);
     work += (position + 1) * heads.q_cols() * 2;
   }
-  const int64_t scratch = std::max(kTiledScratch, AttentionScratch(max_context, kv.block_size));
+  const int64_t scratch = std::max(kTiledScratch, AttentionScratch(max_context));
   const auto attend = [&](int64_t tile, int32_t worker) {
     attention_.attend(args, tiles_[tile], worker_scratch_[worker].Reserve(scratch));
   };
