@@ -26,7 +26,8 @@ constexpr int64_t kCopyCost = 1;
 constexpr int64_t kNormCost = 1;
 constexpr int64_t kExpCost = 8;
 constexpr int64_t kTrigonometryCost = 50;
-constexpr int64_t kGatherCost = 8;  // a cache line each
+constexpr int64_t kGatherCost = 8;      // a cache line each
+constexpr int64_t kColdStoreCost = 64;  // a cache line each, from memory and back
 
 }  // namespace
 
@@ -209,7 +210,8 @@ void CpuBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& b
   SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
   const AttentionArgs args = {
       .qkv = static_cast<const float*>(qkv.data), .heads = heads, .batch = batch, .kv = kv};
-  ForEachRow(qkv.rows, heads.kv_cols() * kGatherCost, [&](int64_t row) { StoreKvRow(args, row); });
+  ForEachRow(qkv.rows, heads.kv_cols() * kColdStoreCost,
+             [&](int64_t row) { StoreKvRow(args, row); });
 }
 
 // One tile per KV head and run of neighbouring rows of a sequence.

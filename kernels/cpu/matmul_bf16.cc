@@ -44,7 +44,7 @@ struct PairDot {
       HWY_UNROLL(16)
       for (int p = 0; p < kPanels; ++p) {
         const int64_t place = p * block.panel_words + i * kPanelCols;
-        __builtin_prefetch(block.next[p] + i * kPanelCols);
+        __builtin_prefetch(block.next[p] + i * kPanelCols, /*rw=*/0, /*locality=*/2);
         weights[p] = (__m512bh)_mm512_loadu_si512(block.weights + place);
       }
       HWY_UNROLL(16)
