@@ -3,29 +3,39 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 
 namespace spade {
 namespace {
 
 constexpr size_t kLanes = 16;
+constexpr size_t kArgMaxGroup = 512;      // large: what its maximum costs beside one pass is small
 constexpr float kSmallestPower = -87.0f;  // exp() of less is no normal float
 
 // b where a is NaN; written so that it compiles to a vector instruction.
 inline float Max(float a, float b) { return a > b ? a : b; }
 
+// A type, not an array: GCC takes an array of lanes apart into scalars.
+using Four = float __attribute__((vector_size(16)));
+
 float MaxOf(const float* values, size_t count) {
-  float lanes[kLanes];
-  std::fill(lanes, lanes + kLanes, kNoLogit);
+  constexpr size_t kVectors = kLanes / 4;
+  Four lanes[kVectors];
+  std::fill(lanes, lanes + kVectors, Four{} + kNoLogit);
   size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] = Max(values[i + lane], lanes[lane]);
+    for (size_t v = 0; v < kVectors; ++v) {
+      Four next;
+      std::memcpy(&next, values + i + 4 * v, sizeof(next));
+      lanes[v] = next > lanes[v] ? next : lanes[v];
     }
   }
   float max = kNoLogit;
   for (; i < count; ++i) max = Max(values[i], max);
-  for (const float lane : lanes) max = Max(lane, max);
+  for (const Four& four : lanes) {
+    for (size_t lane = 0; lane < 4; ++lane) max = Max(four[lane], max);
+  }
   return max;
 }
 
@@ -51,8 +61,9 @@ inline float ExpOne(float x) {
 TokenId ArgMax(std::span<const float> logits) {
   float best = kNoLogit;
   size_t best_group = 0;
-  for (size_t at = 0; at < logits.size(); at += kScanGroup) {
-    const float max = Drawable(MaxOf(logits.data() + at, std::min(kScanGroup, logits.size() - at)));
+  for (size_t at = 0; at < logits.size(); at += kArgMaxGroup) {
+    const size_t count = std::min(kArgMaxGroup, logits.size() - at);
+    const float max = Drawable(MaxOf(logits.data() + at, count));
     if (max > best) {
       best = max;
       best_group = at;
