@@ -37,6 +37,7 @@ struct Options {
   std::string shape = "1.1b";
   std::vector<DType> dtypes = {DType::kBF16};
   std::vector<Compute> computes;  // empty: all
+  std::optional<DType> kv_dtype;  // none: f32 on the CPU, else bf16
   std::string cache = "/tmp/spade-bench";
   std::string only;
   std::vector<int32_t> decisions;
@@ -232,7 +233,7 @@ absl::StatusOr<Bench> Load(const Options& options, DType dtype, Compute compute)
   SPADE_ASSIGN_OR_RETURN(bench.model,
                          StagedModel::Load(bench.backend.get(), config, checkpoint, model_options));
   const KvShape shape{config.num_layers, config.num_kv_heads, config.head_dim, kBlockSize,
-                      on_host ? DType::kF32 : DType::kBF16};
+                      options.kv_dtype.value_or(on_host ? DType::kF32 : DType::kBF16)};
   SPADE_ASSIGN_OR_RETURN(bench.kv,
                          KvCache::Create(*bench.backend, shape, sequences * context / kBlockSize));
   bench.kv_bytes_per_position = shape.bytes_per_block() / kBlockSize;
@@ -274,6 +275,7 @@ absl::Status Measure(const Options& options) {
 int Run(int argc, char** argv) {
   static const auto kDtypeNames = ByName(std::array{DType::kBF16, DType::kI8});
   static const auto kComputeNames = ByName(kComputes);
+  static const auto kKvNames = ByName(std::array{DType::kF32, DType::kBF16});
   Options options;
   CLI::App app("Speed of the forward pass on random weights, beside the machine's floor");
   app.add_option("--device", options.device, "cpu or cuda")->capture_default_str();
@@ -289,6 +291,9 @@ int Run(int argc, char** argv) {
                  "types of products, measured in turn where they suit the weights (default: all)")
       ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case))
       ->delimiter(',');
+  app.add_option("--kv-dtype", options.kv_dtype,
+                 "keys and values in the cache (default: f32, on a GPU bf16)")
+      ->transform(CLI::CheckedTransformer(kKvNames, CLI::ignore_case));
   app.add_option("--cache", options.cache, "folder for the random checkpoints")
       ->capture_default_str();
   app.add_option("--only", options.only, "cases whose names hold this, e.g. decode");
