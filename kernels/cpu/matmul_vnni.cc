@@ -62,7 +62,9 @@ struct VnniDot : QuadWords</*kPerQuad=*/1> {
       for (int p = 0; p < kPanels; ++p) {
         const int64_t place = p * block.panel_words + (first + i) * kPanelCols;
         // One row streams fastest by itself.
-        if constexpr (kRows > 1) __builtin_prefetch(block.next[p] + (first + i) * kPanelCols);
+        if constexpr (kRows > 1) {
+          __builtin_prefetch(block.next[p] + (first + i) * kPanelCols, /*rw=*/0, /*locality=*/2);
+        }
         weights[p] = _mm512_loadu_si512(block.weights + place);
       }
       HWY_UNROLL(16)

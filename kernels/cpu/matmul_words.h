@@ -27,6 +27,8 @@ inline constexpr int kTilePanels = 2;
 inline constexpr int64_t kOneStreamRows = 4;
 // Where one tile uses each weight once, those so many words ahead are asked for meanwhile.
 inline constexpr int64_t kAheadWords = 64;
+// Panels up to this long are fetched while those before them are used: some 32 KiB each.
+inline constexpr int64_t kShortPanelWords = 512;
 
 // A block of inputs: x is (XWords(words), rows of the tile), a panel's weights are (words, 16).
 struct WordBlock {
@@ -135,18 +137,25 @@ WordBlock WeightBlock(const MatMulArgs& args, const WordRows<Dot>& layout, int64
   return block;
 }
 
-// What the tile-th of `tiles` tiles that meet a block fetches for later: one tile, the words that
-// it meets soon; else the first tile of each panel its next block, so that memory is asked evenly.
+// How many words after its own a block fetches: in a short panel the same block of the next panels,
+// else, for one tile, the words that it meets soon, for several the next block.
+template <class Dot, int kPanels>
+int64_t WordsAhead(const WordRows<Dot>& layout, int64_t b, bool one_tile) {
+  if (kPanels > 1 && layout.words <= kShortPanelWords) return kPanels * layout.words;
+  if (one_tile) return kAheadWords;
+  if (b + 1 < layout.blocks) return Dot::kBlockWords;
+  return kPanels * layout.words - b * Dot::kBlockWords;
+}
+
+// What the tile-th of `tiles` tiles that meet a block fetches meanwhile: of several each for one
+// panel, so that memory is asked evenly.
 template <class Dot, int kPanels>
 void SetNext(const WordRows<Dot>& layout, int64_t b, int64_t tile, int64_t tiles,
              WordBlock& block) {
-  const bool last = b + 1 == layout.blocks;
-  const int64_t ahead = tiles == 1 ? kAheadWords
-                        : last     ? kPanels * layout.words - b * Dot::kBlockWords
-                                   : Dot::kBlockWords;
+  const int64_t ahead = WordsAhead<Dot, kPanels>(layout, b, tiles == 1) * kPanelCols;
   for (int p = 0; p < kPanels; ++p) {
     const bool fetches = tiles == 1 || tile == p;
-    block.next[p] = block.weights + p * block.panel_words + (fetches ? ahead * kPanelCols : 0);
+    block.next[p] = block.weights + p * block.panel_words + (fetches ? ahead : 0);
   }
 }
 
