@@ -24,6 +24,8 @@ Range Part(int64_t count, int64_t tasks, int64_t index) {
 // Elements of relative cost to a multiply-add.
 constexpr int64_t kCopyCost = 1;
 constexpr int64_t kNormCost = 1;
+constexpr int64_t kRotateCost = 4;
+constexpr int64_t kPackCost = 4;
 constexpr int64_t kExpCost = 8;
 constexpr int64_t kTrigonometryCost = 50;
 constexpr int64_t kGatherCost = 8;      // a cache line each
@@ -154,7 +156,7 @@ void CpuBackend::MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& a
   const RowTiling tiling = kernels.Tiling(args.rows);
   const int64_t in_features = args.weight.in_features;
   float* packed = packed_rows_.Reserve(PackedFloats(args));
-  ForEachRow(tiling.count, tiling.height * in_features * kCopyCost, [&](int64_t tile) {
+  ForEachRow(tiling.count, tiling.height * in_features * kPackCost, [&](int64_t tile) {
     kernels.pack_rows(args, {tile, tile + 1}, packed);
   });
 
@@ -196,7 +198,7 @@ void CpuBackend::RopeAngles(std::span<const int32_t> positions, std::span<const 
 void CpuBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
   SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
   SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
-  ForEachRow(qkv.rows, qkv.cols * kNormCost, [&](int64_t row) {
+  ForEachRow(qkv.rows, qkv.cols * kRotateCost, [&](int64_t row) {
     float* head = qkv.F32Row(row);
     for (int32_t i = 0; i < heads.q_heads + heads.kv_heads; ++i, head += heads.head_dim) {
       const float* weight = i < heads.q_heads ? norm.q_weight : norm.k_weight;
