@@ -49,8 +49,9 @@ struct LiveCounts {
 class Client final {
  public:
   struct Hooks {
-    // On the thread `worker`, after Wake.
-    std::function<void(int worker)> on_wake;
+    // On the thread `worker`, after Wake, and from then on at the time that it returned, in seconds
+    // since Connect; infinity: not before the next Wake. A turn may be late by two milliseconds.
+    std::function<double(int worker)> on_turn;
     // On the thread `worker`, once per stream of its own that ended.
     std::function<void(int worker)> on_end;
   };
@@ -64,7 +65,7 @@ class Client final {
   // UNAVAILABLE if a connection is not up in time.
   absl::Status Connect(std::chrono::seconds timeout);
 
-  // Has the thread call on_wake soon, once for all calls before that. From any thread.
+  // Has the thread call on_turn soon, once for all calls before that. From any thread.
   void Wake(int worker);
 
   // `due` in seconds since Connect, as all times in the log.

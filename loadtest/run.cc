@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "absl/strings/str_format.h"
 #include "loadtest/progress.h"
@@ -19,7 +19,8 @@ namespace {
 
 constexpr auto kConnectTimeout = std::chrono::seconds(10);
 constexpr double kDeadlineMargin = 1.2;
-constexpr double kMinSleep = 0.0005;  // seconds
+constexpr double kMinTurn = 0.0005;  // seconds
+constexpr double kNever = std::numeric_limits<double>::infinity();
 
 double CpuSeconds() {
   rusage usage{};
@@ -42,24 +43,16 @@ class Driver final {
         closed_loop_(plan.arrivals.empty()),
         num_workers_(options.num_threads),
         client_(options, workload,
-                {[this](int worker) { OnWake(worker); }, [this](int worker) { OnEnd(worker); }}) {}
+                {[this](int worker) { return OnTurn(worker); },
+                 [this](int worker) { OnEnd(worker); }}) {}
 
   Client& client() { return client_; }
 
-  // Returns when the last request was sent. A closed loop feeds itself once it runs; an open one
-  // sleeps no shorter than kMinSleep and then sends all that is due, as waking up for each of
-  // thousands of requests per second would cost more than sending them.
+  // Returns when the last request was sent.
   void SendAll() {
-    for (int i = 0; closed_loop_ && i < num_workers_; ++i) client_.Wake(i);
-    int worker = 0;
-    double next_due = 0;
-    while (HasMore(next_due)) {
-      const double wait = next_due - client_.Now();
-      std::this_thread::sleep_for(std::chrono::duration<double>(std::max(wait, kMinSleep)));
-      if (closed_loop_) continue;
-      client_.Wake(worker);
-      worker = (worker + 1) % num_workers_;
-    }
+    for (int i = 0; i < num_workers_; ++i) client_.Wake(i);
+    std::unique_lock lock(mutex_);
+    all_sent_.wait(lock, [this] { return exhausted_ && num_starting_ == 0; });
   }
 
  private:
@@ -68,18 +61,13 @@ class Driver final {
     double at = 0;
   };
 
-  bool HasMore(double& next_due) {
-    std::lock_guard lock(mutex_);
-    if (!exhausted_ && !closed_loop_) next_due = plan_.arrivals[next_];
-    return !exhausted_;
-  }
-
   std::optional<Due> TakeDue() {
     const double now = client_.Now();
     std::lock_guard lock(mutex_);
     if (exhausted_ || (plan_.concurrency > 0 && num_live_ >= plan_.concurrency)) return {};
     if (closed_loop_ && plan_.duration_s > 0 && now >= plan_.duration_s) {
       exhausted_ = true;
+      all_sent_.notify_one();
       return {};
     }
     const double at = closed_loop_ ? now : plan_.arrivals[next_];
@@ -87,6 +75,7 @@ class Driver final {
     const Due due{workload_.MakeSpec(plan_.first_index + next_), at};
     ++next_;
     exhausted_ = closed_loop_ ? next_ == plan_.num_requests : next_ == plan_.arrivals.size();
+    ++num_starting_;
     num_live_ += due.spec.num_copies;
     return due;
   }
@@ -95,14 +84,29 @@ class Driver final {
     const std::optional<Due> due = TakeDue();
     if (!due) return false;
     for (uint32_t i = 0; i < due->spec.num_copies; ++i) client_.Start(worker, due->spec, due->at);
+    std::lock_guard lock(mutex_);
+    --num_starting_;
+    if (exhausted_) all_sent_.notify_one();
     return true;
   }
 
-  void OnWake(int worker) {
+  // A closed loop feeds itself once it runs. An open one sends all that is due; waking up for each
+  // of thousands of requests per second would cost more than sending them.
+  double OnTurn(int worker) {
     const int share =
         plan_.concurrency / num_workers_ + (worker < plan_.concurrency % num_workers_ ? 1 : 0);
     const int limit = closed_loop_ ? share : std::numeric_limits<int>::max();
     for (int i = 0; i < limit && StartOne(worker);) ++i;
+    return closed_loop_ ? kNever : NextTurn(worker);
+  }
+
+  // Each thread comes for every so-manieth request, and takes along what else is due.
+  double NextTurn(int worker) {
+    const double soonest = client_.Now() + kMinTurn;
+    std::lock_guard lock(mutex_);
+    const uint64_t own = next_ + (worker + num_workers_ - next_ % num_workers_) % num_workers_;
+    if (exhausted_ || own >= plan_.arrivals.size()) return kNever;
+    return std::max(plan_.arrivals[own], soonest);
   }
 
   // After a burst the loop shrinks to its size before it goes on.
@@ -119,8 +123,10 @@ class Driver final {
   const bool closed_loop_;
   const int num_workers_;
   std::mutex mutex_;
+  std::condition_variable all_sent_;
   uint64_t next_ = 0;       // guarded by mutex_
   int64_t num_live_ = 0;    // guarded by mutex_
+  int num_starting_ = 0;    // guarded by mutex_
   bool exhausted_ = false;  // guarded by mutex_
   Client client_;           // last: its threads use the rest
 };

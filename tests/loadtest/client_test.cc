@@ -158,7 +158,7 @@ TEST(RunTest, SaysWhenNoServerAnswers) {
   ClientOptions options;
   options.target = "127.0.0.1:1";
   const Workload workload = MakeWorkload();
-  Client client(options, workload, {[](int) {}, [](int) {}});
+  Client client(options, workload, {[](int) { return 0.0; }, [](int) {}});
   EXPECT_EQ(client.Connect(std::chrono::seconds(0)).code(), absl::StatusCode::kUnavailable);
 }
 
