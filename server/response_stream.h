@@ -32,10 +32,13 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
                                                    const Request& request) {
     ResponseStream& base = *stream;
     base.self_ = stream;
-    base.service_.stalls->Add(stream);
     absl::Status status = base.call_->admitted();
     if (status.ok()) status = Stream::Submit(stream, request);
-    if (!status.ok()) base.Complete(status);
+    if (status.ok()) {
+      base.service_.stalls->Add(stream);
+    } else {
+      base.Refuse(status);
+    }
     return stream.get();
   }
 
@@ -140,6 +143,15 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   void OnCancel() final {
     Abandon();
+    Advance();
+  }
+
+  // The engine has nothing of it: the call ends on this thread, without a turn of the executor's.
+  void Refuse(const absl::Status& status) {
+    {
+      std::lock_guard lock(mutex_);
+      outcome_ = status;
+    }
     Advance();
   }
 

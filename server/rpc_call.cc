@@ -43,8 +43,10 @@ RpcCall::~RpcCall() {
   service_.metrics->Handled(method_, static_cast<grpc::StatusCode>(status_.raw_code()), seconds);
   const auto level =
       status_.code() == absl::StatusCode::kInternal ? spdlog::level::err : spdlog::level::debug;
-  service_.logger->log(level, "rpc {} id={} code={} seconds={:.6f} {}", NameOf(method_),
-                       request_id_, status_.raw_code(), seconds, std::string(status_.message()));
+  if (service_.logger->should_log(level)) {
+    service_.logger->log(level, "rpc {} id={} code={} seconds={:.6f} {}", NameOf(method_),
+                         request_id_, status_.raw_code(), seconds, std::string(status_.message()));
+  }
   if (!status_.ok()) service_.metrics->Failed(status_);
   service_.state->CallEnded();
 }
