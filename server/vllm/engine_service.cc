@@ -41,7 +41,7 @@ const char* ModelType(Architecture architecture) {
 VllmEngineService::VllmEngineService(ServiceContext service, ServerIdentity identity)
     : service_(std::move(service)),
       identity_(std::move(identity)),
-      tokenizer_(identity_.model_directory) {}
+      tokenizer_([folder = identity_.model_directory] { return PackTokenizer(folder); }) {}
 
 grpc::ServerWriteReactor<api::GenerateResponse>* VllmEngineService::Generate(
     grpc::CallbackServerContext* context, const api::GenerateRequest* request) {
@@ -150,7 +150,7 @@ grpc::ServerUnaryReactor* VllmEngineService::GetLoads(grpc::CallbackServerContex
 
 grpc::ServerWriteReactor<::smg::grpc::common::GetTokenizerChunk>* VllmEngineService::GetTokenizer(
     grpc::CallbackServerContext* context, const ::smg::grpc::common::GetTokenizerRequest*) {
-  return new TokenizerReactor(service_, *context, tokenizer_.Get());
+  return new TokenizerReactor(service_, *context, &tokenizer_);
 }
 
 }  // namespace spade

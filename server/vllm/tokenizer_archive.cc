@@ -125,17 +125,38 @@ absl::StatusOr<TokenizerArchive> PackTokenizer(const std::string& folder) {
   return archive;
 }
 
-absl::StatusOr<std::shared_ptr<const TokenizerArchive>> TokenizerArchiveCache::Get() {
-  std::lock_guard lock(mutex_);
-  if (!archive_) {
-    absl::StatusOr<TokenizerArchive> packed = PackTokenizer(folder_);
+TokenizerArchiveCache::TokenizerArchiveCache(std::function<absl::StatusOr<TokenizerArchive>()> pack)
+    : pack_(std::move(pack)) {}
+
+TokenizerArchiveCache::~TokenizerArchiveCache() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void TokenizerArchiveCache::Get(std::function<void(const Archive&)> done) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!archive_) {
+      waiting_.push_back(std::move(done));
+      if (!thread_.joinable()) thread_ = std::thread([this] { Pack(); });
+      return;
+    }
+  }
+  done(*archive_);  // it changes no more
+}
+
+void TokenizerArchiveCache::Pack() {
+  absl::StatusOr<TokenizerArchive> packed = pack_();
+  std::vector<std::function<void(const Archive&)>> waiting;
+  {
+    std::lock_guard lock(mutex_);
     if (packed.ok()) {
       archive_ = std::make_shared<const TokenizerArchive>(*std::move(packed));
     } else {
       archive_ = packed.status();
     }
+    waiting.swap(waiting_);
   }
-  return *archive_;
+  for (const auto& done : waiting) done(*archive_);
 }
 
 }  // namespace spade

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -19,18 +22,28 @@ struct TokenizerArchive {
 // more than clients accept (50 files, 200 MB).
 absl::StatusOr<TokenizerArchive> PackTokenizer(const std::string& folder);
 
-// Packs once, at the first call, whatever comes of it: the folder is the model's and does not
-// change. Thread-safe.
+// Packs once, at the first call, on a thread of its own, for it may read hundreds of megabytes; and
+// keeps whatever came of it: the folder is the model's and does not change. Thread-safe.
 class TokenizerArchiveCache {
  public:
-  explicit TokenizerArchiveCache(std::string folder) : folder_(std::move(folder)) {}
+  using Archive = absl::StatusOr<std::shared_ptr<const TokenizerArchive>>;
 
-  absl::StatusOr<std::shared_ptr<const TokenizerArchive>> Get();
+  explicit TokenizerArchiveCache(std::function<absl::StatusOr<TokenizerArchive>()> pack);
+  ~TokenizerArchiveCache();  // when it is packed, and all who wait are told
+  TokenizerArchiveCache(const TokenizerArchiveCache&) = delete;
+  TokenizerArchiveCache& operator=(const TokenizerArchiveCache&) = delete;
+
+  // Calls done(archive) once: before it returns, or on the packing thread.
+  void Get(std::function<void(const Archive&)> done);
 
  private:
-  const std::string folder_;
+  void Pack();
+
+  const std::function<absl::StatusOr<TokenizerArchive>()> pack_;
   std::mutex mutex_;
-  std::optional<absl::StatusOr<std::shared_ptr<const TokenizerArchive>>> archive_;
+  std::optional<Archive> archive_;
+  std::vector<std::function<void(const Archive&)>> waiting_;
+  std::thread thread_;
 };
 
 }  // namespace spade

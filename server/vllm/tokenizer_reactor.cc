@@ -7,14 +7,22 @@ namespace spade {
 
 TokenizerReactor::TokenizerReactor(const ServiceContext& service,
                                    const grpc::CallbackServerContext& context,
-                                   absl::StatusOr<std::shared_ptr<const TokenizerArchive>> archive)
+                                   TokenizerArchiveCache* cache)
     : call_(service, RpcMethod::kVllmGetTokenizer, context) {
-  const absl::Status& status = call_.admitted().ok() ? archive.status() : call_.admitted();
-  if (!status.ok()) {
-    Finish(call_.End(status));
+  if (!call_.admitted().ok()) {
+    Finish(call_.End(call_.admitted()));
     return;
   }
-  archive_ = *std::move(archive);
+  // gRPC calls OnDone, whatever becomes of the call, no sooner than Finish was called.
+  cache->Get([this](const TokenizerArchiveCache::Archive& archive) { Send(archive); });
+}
+
+void TokenizerReactor::Send(const TokenizerArchiveCache::Archive& archive) {
+  if (!archive.ok()) {
+    Finish(call_.End(archive.status()));
+    return;
+  }
+  archive_ = *archive;
   WriteNext();
 }
 

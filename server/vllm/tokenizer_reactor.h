@@ -11,16 +11,18 @@
 
 namespace spade {
 
-// One GetTokenizer call: sends the archive in pieces, or ends with the error. Deletes itself.
+// One GetTokenizer call: sends the archive in pieces once it is packed, or ends with the error.
+// Deletes itself.
 class TokenizerReactor final
     : public grpc::ServerWriteReactor<::smg::grpc::common::GetTokenizerChunk> {
  public:
   static constexpr size_t kChunkBytes = 64 << 10;
 
   TokenizerReactor(const ServiceContext& service, const grpc::CallbackServerContext& context,
-                   absl::StatusOr<std::shared_ptr<const TokenizerArchive>> archive);
+                   TokenizerArchiveCache* cache);
 
  private:
+  void Send(const TokenizerArchiveCache::Archive& archive);
   void OnWriteDone(bool ok) override;
   void OnDone() override { delete this; }
   void WriteNext();

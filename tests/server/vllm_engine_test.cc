@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <latch>
 #include <string>
 #include <vector>
 
@@ -188,6 +192,38 @@ TEST_F(VllmEngineTest, TokenizerComesInPiecesWithItsHashLast) {
   EXPECT_EQ(hash, Sha256Hex(zip));
   EXPECT_NE(zip.find("generation_config.json"), std::string::npos);
   EXPECT_EQ(zip.find("model.safetensors"), std::string::npos);
+}
+
+// gRPC's threads are few: none may wait for files that are read.
+TEST(TokenizerArchiveTest, WhoAsksDoesNotWaitWhileItIsPacked) {
+  std::latch may_pack(1);
+  std::promise<std::string> told;
+  TokenizerArchiveCache cache([&]() -> absl::StatusOr<TokenizerArchive> {
+    may_pack.wait();
+    return TokenizerArchive{"zip", "hash"};
+  });
+  cache.Get([&](const auto& archive) { told.set_value((*archive)->zip); });
+  auto zip = told.get_future();
+  EXPECT_EQ(zip.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  may_pack.count_down();
+  EXPECT_EQ(zip.get(), "zip");
+}
+
+TEST(TokenizerArchiveTest, AFailureIsKeptToo) {
+  std::atomic<int> num_packed = 0;
+  const auto pack = [&]() -> absl::StatusOr<TokenizerArchive> {
+    ++num_packed;
+    return absl::NotFoundError("none");
+  };
+  std::atomic<int> num_told = 0;
+  {
+    TokenizerArchiveCache cache(pack);
+    for (int i = 0; i < 5; ++i) {
+      cache.Get([&](const auto& archive) { num_told += absl::IsNotFound(archive.status()); });
+    }
+  }
+  EXPECT_EQ(num_packed, 1);
+  EXPECT_EQ(num_told, 5);
 }
 
 TEST(TokenizerArchiveTest, FolderWithoutTokenizerIsNotFound) {
