@@ -1,5 +1,6 @@
 """A spade-server of a build folder on free localhost ports, for the tools that load and kill it."""
 
+import os
 import pathlib
 import re
 import signal
@@ -23,6 +24,12 @@ def read_memory(pid):
     """Resident memory in MiB."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1)) / 1024
+
+
+def read_cpu_seconds(pid):
+    """Of all its threads, ended ones too."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class ServerProcess:
