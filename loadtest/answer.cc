@@ -31,8 +31,9 @@ uint64_t Extend(uint64_t fingerprint, uint32_t value) { return Rng(fingerprint, 
 }  // namespace
 
 bool IsExpectedCode(const RequestSpec& spec, grpc::StatusCode code) {
+  if (code == grpc::RESOURCE_EXHAUSTED) return true;
   if (spec.fault == Fault::kInvalid) return IsExpectedRefusal(spec.invalid, code);
-  if (code == grpc::OK || code == grpc::RESOURCE_EXHAUSTED) return true;
+  if (code == grpc::OK) return true;
   if (spec.fault == Fault::kCancel && code == grpc::CANCELLED) return true;
   if (spec.fault == Fault::kDeadline && code == grpc::DEADLINE_EXCEEDED) return true;
   // Early exits need a calibration that covers them.

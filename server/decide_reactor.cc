@@ -26,10 +26,8 @@ DecideReactor::DecideReactor(const ServiceContext& service, grpc::CallbackServer
 absl::Status DecideReactor::Submit(const std::shared_ptr<DecideReactor>& stream,
                                    const v1::DecideRequest& request) {
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, stream->service().state->Accept());
-  SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request));
-  converted.context.deadline = stream->deadline();
-  SPADE_RETURN_IF_ERROR(stream->Own(converted.context));
-  stream->SetRequestId(converted.context.id);
+  const auto admit = [&](DecideRequest& converted) { return stream->Prepare(model, converted); };
+  SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request, admit));
   DecisionConverter converter(
       request, request.request_id().empty() ? converted.context.id : request.request_id(),
       model->engine->info().config.num_layers);

@@ -53,9 +53,8 @@ absl::Status DecideStreamReactor::Submit(const v1::DecideRequest& request, Key k
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service().state->Accept());
   const std::string& id = request.request_id();
   if (id.empty()) return FieldError("request_id", "answers are matched by it; must not be empty");
-  SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request));
-  converted.context.deadline = deadline();
-  SPADE_RETURN_IF_ERROR(Own(converted.context));
+  const auto admit = [&](DecideRequest& converted) { return Prepare(model, converted); };
+  SPADE_ASSIGN_OR_RETURN(DecideRequest converted, model->converter.Convert(request, admit));
   SPADE_RETURN_IF_ERROR(Register(id));
   DecisionConverter converter(request, id, model->engine->info().config.num_layers);
   const auto handle = model->engine->Decide(

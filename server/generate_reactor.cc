@@ -26,10 +26,8 @@ GenerateReactor::GenerateReactor(const ServiceContext& service,
 absl::Status GenerateReactor::Submit(const std::shared_ptr<GenerateReactor>& stream,
                                      const v1::GenerateRequest& request) {
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, stream->service().state->Accept());
-  SPADE_ASSIGN_OR_RETURN(GenerateRequest converted, model->converter.Convert(request));
-  converted.context.deadline = stream->deadline();
-  SPADE_RETURN_IF_ERROR(stream->Own(converted.context));
-  stream->SetRequestId(converted.context.id);
+  const auto admit = [&](GenerateRequest& converted) { return stream->Prepare(model, converted); };
+  SPADE_ASSIGN_OR_RETURN(GenerateRequest converted, model->converter.Convert(request, admit));
   SPADE_ASSIGN_OR_RETURN(
       const InferenceEngine::RequestHandle handle,
       model->engine->Generate(std::move(converted), std::make_shared<Sink>(stream)));

@@ -25,6 +25,8 @@ class InferenceEngine {
                                                  std::shared_ptr<GenerateSink> sink) = 0;
   virtual absl::StatusOr<RequestHandle> Decide(DecideRequest request,
                                                std::shared_ptr<DecideSink> sink) = 0;
+  virtual absl::Status CheckQueue(const GenerateRequest& request) = 0;
+  virtual absl::Status CheckQueue(const DecideRequest& request) = 0;
   virtual void Cancel(RequestHandle handle) = 0;
   virtual void StopAccepting() = 0;
   virtual int Drain(std::chrono::milliseconds grace) = 0;
@@ -46,6 +48,12 @@ class LoadedEngine final : public InferenceEngine {
   absl::StatusOr<RequestHandle> Decide(DecideRequest request,
                                        std::shared_ptr<DecideSink> sink) override {
     return engine_->Decide(std::move(request), std::move(sink));
+  }
+  absl::Status CheckQueue(const GenerateRequest& request) override {
+    return engine_->CheckQueue(request);
+  }
+  absl::Status CheckQueue(const DecideRequest& request) override {
+    return engine_->CheckQueue(request);
   }
   void Cancel(RequestHandle handle) override { engine_->Cancel(handle); }
   void StopAccepting() override { engine_->StopAccepting(); }

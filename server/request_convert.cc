@@ -224,25 +224,32 @@ absl::StatusOr<RequestContext> RequestConverter::Context(const Request& request)
     context.max_queue_time = std::chrono::duration_cast<Clock::duration>(
         std::chrono::duration<double>(request.max_queue_seconds()));
   }
+  return context;
+}
+
+template <typename Request>
+absl::StatusOr<std::vector<TokenId>> RequestConverter::Prompt(const Request& request) const {
+  std::vector<TokenId> prompt;
   const bool add_special = !request.has_add_special_tokens() || request.add_special_tokens();
   std::string field = "text";
   if (request.has_text()) {
     SPADE_RETURN_IF_ERROR(CheckText(field, request.text()));
     auto ids = tokenizer_->Encode(request.text(), add_special);
     if (!ids.ok()) return FieldError(field, std::string(ids.status().message()));
-    context.prompt = *std::move(ids);
+    prompt = *std::move(ids);
   } else {
     field = "token_ids";
     SPADE_RETURN_IF_ERROR(CheckCount(field, request.token_ids().ids_size(), model_->max_context));
-    SPADE_ASSIGN_OR_RETURN(context.prompt, CheckedTokenIds(field, request.token_ids().ids(),
-                                                           model_->config.vocab_size));
+    SPADE_ASSIGN_OR_RETURN(
+        prompt, CheckedTokenIds(field, request.token_ids().ids(), model_->config.vocab_size));
   }
-  if (context.prompt.empty()) return FieldError("prompt", "text or token_ids must not be empty");
-  SPADE_RETURN_IF_ERROR(CheckCount(field, context.prompt.size(), model_->max_context));
-  return context;
+  if (prompt.empty()) return FieldError("prompt", "text or token_ids must not be empty");
+  SPADE_RETURN_IF_ERROR(CheckCount(field, prompt.size(), model_->max_context));
+  return prompt;
 }
 
-absl::StatusOr<GenerateRequest> RequestConverter::Convert(const v1::GenerateRequest& from) const {
+absl::StatusOr<GenerateRequest> RequestConverter::Convert(const v1::GenerateRequest& from,
+                                                          Admit<GenerateRequest> admit) const {
   const int32_t vocab_size = model_->config.vocab_size;
   GenerateRequest to;
   SPADE_ASSIGN_OR_RETURN(to.num_sequences, CheckedInt32("n", from.n(), 0, kMaxSequences));
@@ -255,10 +262,13 @@ absl::StatusOr<GenerateRequest> RequestConverter::Convert(const v1::GenerateRequ
       to.max_mismatch,
       CheckedMismatch(from.max_mismatch(), to.mode == ExitMode::kFast, "mode FAST only"));
   SPADE_ASSIGN_OR_RETURN(to.context, Context(from));
+  SPADE_RETURN_IF_ERROR(admit(to));
+  SPADE_ASSIGN_OR_RETURN(to.context.prompt, Prompt(from));
   return to;
 }
 
-absl::StatusOr<DecideRequest> RequestConverter::Convert(const v1::DecideRequest& from) const {
+absl::StatusOr<DecideRequest> RequestConverter::Convert(const v1::DecideRequest& from,
+                                                        Admit<DecideRequest> admit) const {
   DecideRequest to;
   SPADE_ASSIGN_OR_RETURN(to.mode, CheckedMode(from.mode()));
   SPADE_ASSIGN_OR_RETURN(to.max_mismatch,
@@ -269,6 +279,8 @@ absl::StatusOr<DecideRequest> RequestConverter::Convert(const v1::DecideRequest&
   SPADE_RETURN_IF_ERROR(CheckCount("labels", from.labels_size(), kMaxLabels));
   SPADE_ASSIGN_OR_RETURN(to.label_bias, ConvertPriors(from));
   SPADE_ASSIGN_OR_RETURN(to.context, Context(from));
+  SPADE_RETURN_IF_ERROR(admit(to));
+  SPADE_ASSIGN_OR_RETURN(to.context.prompt, Prompt(from));
   const LabelledPrompt prompt{from.has_text() ? &from.text() : nullptr, &to.context.prompt,
                               !from.has_add_special_tokens() || from.add_special_tokens()};
   SPADE_ASSIGN_OR_RETURN(

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "engine/runtime/engine.h"
 #include "engine/runtime/request.h"
@@ -15,6 +16,16 @@ namespace spade {
 
 inline constexpr size_t kMaxRequestIdBytes = 1024;
 
+template <typename Request>
+using Admit = absl::FunctionRef<absl::Status(Request& request)>;
+
+struct AdmitAny {
+  template <typename Request>
+  absl::Status operator()(Request&) const {
+    return absl::OkStatus();
+  }
+};
+
 // Requests of the API to requests of the engine: tokenizes text and checks every range, so that
 // nothing a client sends reaches the engine unchecked. Errors: INVALID_ARGUMENT naming the proto
 // field, NOT_FOUND for another model's name. Deadlines are the caller's to set. Thread-safe.
@@ -24,8 +35,12 @@ class RequestConverter {
   RequestConverter(const Tokenizer* tokenizer, const ModelInfo* model, std::string model_name,
                    RandomSource* random);
 
-  absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request) const;
-  absl::StatusOr<DecideRequest> Convert(const v1::DecideRequest& request) const;
+  // `admit` sees the request without its prompt, and may complete or refuse it, before any text is
+  // tokenized.
+  absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
+                                          Admit<GenerateRequest> admit = AdmitAny()) const;
+  absl::StatusOr<DecideRequest> Convert(const v1::DecideRequest& request,
+                                        Admit<DecideRequest> admit = AdmitAny()) const;
   absl::StatusOr<std::vector<TokenId>> Convert(const v1::TokenizeRequest& request) const;
   // The token ids to decode.
   absl::StatusOr<std::vector<TokenId>> Convert(const v1::DetokenizeRequest& request) const;
@@ -33,6 +48,8 @@ class RequestConverter {
  private:
   template <typename Request>
   absl::StatusOr<RequestContext> Context(const Request& request) const;
+  template <typename Request>
+  absl::StatusOr<std::vector<TokenId>> Prompt(const Request& request) const;
   absl::Status CheckText(const std::string& field, const std::string& text) const;
 
   const Tokenizer* tokenizer_;

@@ -6,20 +6,23 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "engine/base/status_macros.h"
 #include "server/rpc_call.h"
 #include "server/stall_watch.h"
 
 namespace spade {
 
 // A call that carries many requests, answered as they finish. Each request has a lane, which holds
-// its unsent responses: empty(), Take() -> Response. Lanes with something to send take turns.
-// Reading stops while kMaxInFlight requests are unanswered or unsent, so HTTP/2's flow control
-// holds the client back. A client that lets a response wait for very long is cut off. Threading and
-// lifetime as ResponseStream; the engine holds the stream through each request's sink.
+// its unsent responses: empty(), Take() -> Response, or a function that makes it, which runs
+// without a lock. Lanes with something to send take turns. Reading stops while kMaxInFlight
+// requests are unanswered or unsent, so HTTP/2's flow control holds the client back. A client that
+// lets a response wait for very long is cut off. Threading and lifetime as ResponseStream; the
+// engine holds the stream through each request's sink.
 template <typename Request, typename Response, typename Lane>
 class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public ResumableStream {
  public:
@@ -75,8 +78,14 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
     if (!status.ok()) service_.metrics->Failed(status);
   }
 
-  // While a request is handled.
-  absl::Status Own(RequestContext& context) const { return call_->Own(context); }
+  // While a request is handled: makes it, whose prompt is still to come, this call's. An error: the
+  // call has no right to it, or there is no room for it.
+  template <typename EngineRequest>
+  absl::Status Prepare(const ServedModel* model, EngineRequest& request) const {
+    if (!request.context.deadline) request.context.deadline = deadline_;
+    SPADE_RETURN_IF_ERROR(call_->Own(request.context));
+    return model->engine->CheckQueue(request);
+  }
 
   // Takes on the request that was just read: opens a lane for it, whatever becomes of it. One at a
   // time.
@@ -130,6 +139,7 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
 
  private:
   enum class Action { kNone, kWrite, kFinish };
+  using Taken = decltype(std::declval<Lane&>().Take());
   struct Entry {
     Lane lane;
     Admission admission;
@@ -213,10 +223,16 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
 
   void Advance() {
     grpc::Status status;
-    switch (NextAction(status)) {
+    std::optional<Taken> taken;
+    switch (NextAction(status, taken)) {
       case Action::kNone:
         break;
       case Action::kWrite:
+        if constexpr (std::is_same_v<Taken, Response>) {
+          current_ = *std::move(taken);
+        } else {
+          current_ = (*taken)();
+        }
         this->StartWrite(&current_);
         break;
       case Action::kFinish:
@@ -234,11 +250,11 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
     if (waiting) Advance();
   }
 
-  Action NextAction(grpc::Status& status) {
+  Action NextAction(grpc::Status& status, std::optional<Taken>& taken) {
     std::lock_guard lock(mutex_);
     if (finishing_ || write_in_flight_ || cutting_off_) return Action::kNone;
     if (!cancelled_ && !ready_.empty()) {
-      current_ = TakeLocked();
+      taken.emplace(TakeLocked());
       write_in_flight_ = true;
       write_started_ = Clock::now();
       return Action::kWrite;
@@ -260,18 +276,18 @@ class RequestStream : public grpc::ServerBidiReactor<Request, Response>, public 
     return Action::kFinish;
   }
 
-  Response TakeLocked() {
+  Taken TakeLocked() {
     const Key key = ready_.front();
     ready_.pop_front();
     const auto entry = lanes_.find(key);
-    Response response = entry->second.lane.Take();
+    Taken taken = entry->second.lane.Take();
     entry->second.ready = !entry->second.lane.empty();
     if (entry->second.ready) {
       ready_.push_back(key);
     } else if (entry->second.closed) {
       lanes_.erase(entry);
     }
-    return response;
+    return taken;
   }
 
   // True: the caller must start a read.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/base/reason.h"
+#include "engine/base/status_macros.h"
 #include "server/rpc_call.h"
 #include "server/stall_watch.h"
 
@@ -75,11 +76,16 @@ class ResponseStream : public grpc::ServerWriteReactor<Response>, public Resumab
 
   // While the request is submitted.
   const Caller& caller() const { return call_->caller(); }
-  absl::Status Own(RequestContext& context) const { return call_->Own(context); }
 
-  void SetRequestId(const std::string& id) {
-    context_->AddInitialMetadata("x-request-id", id);
-    call_->set_request_id(id);
+  // Makes the request, whose prompt is still to come, this call's. An error: the call has no right
+  // to it, or there is no room for it.
+  template <typename EngineRequest>
+  absl::Status Prepare(const ServedModel* model, EngineRequest& request) {
+    request.context.deadline = deadline_;
+    SPADE_RETURN_IF_ERROR(call_->Own(request.context));
+    context_->AddInitialMetadata("x-request-id", request.context.id);
+    call_->set_request_id(request.context.id);
+    return model->engine->CheckQueue(request);
   }
 
   // Ties the call to the engine's request, so that cancelling one cancels the other.

@@ -76,15 +76,17 @@ class Engine::Impl {
     return Submit(std::move(state));
   }
 
+  absl::Status CheckQueue(const RequestContext& context) const {
+    return queue_.Check(context, QueueDeadline(context));
+  }
+
   // Counts and notes what is refused; what is accepted is noted when it ends.
-  absl::StatusOr<RequestHandle> Noted(Rpc rpc, RequestRecord record,
-                                      absl::StatusOr<RequestHandle> handle) {
-    if (handle.ok()) return handle;
-    metrics_.OnRefused(rpc, handle.status().code());
-    record.code = handle.status().code();
-    record.reason = ReasonOf(handle.status());
+  void NoteRefusal(Rpc rpc, RequestRecord record, const absl::Status& status) {
+    if (status.ok()) return;
+    metrics_.OnRefused(rpc, status.code());
+    record.code = status.code();
+    record.reason = ReasonOf(status);
     log_.Add(std::move(record));
-    return handle;
   }
 
  private:
@@ -105,7 +107,7 @@ class Engine::Impl {
   // Before anything is made of a request, for when many are refused.
   absl::Status Check(const auto& request) const {
     SPADE_RETURN_IF_ERROR(Validate(request, Limits()));
-    return queue_.CheckWait(request.context, QueueDeadline(request.context));
+    return CheckQueue(request.context);
   }
 
   absl::StatusOr<RequestHandle> Submit(std::unique_ptr<RequestState> state) {
@@ -157,8 +159,9 @@ absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
                                                        std::shared_ptr<GenerateSink> sink) {
   return OrOutOfMemory([&] {
     RequestRecord record = RecordOf(request.context, request.mode);
-    return impl_->Noted(Rpc::kGenerate, std::move(record),
-                        impl_->Generate(std::move(request), std::move(sink)));
+    auto handle = impl_->Generate(std::move(request), std::move(sink));
+    impl_->NoteRefusal(Rpc::kGenerate, std::move(record), handle.status());
+    return handle;
   });
 }
 
@@ -167,9 +170,26 @@ absl::StatusOr<Engine::RequestHandle> Engine::Decide(DecideRequest request,
   return OrOutOfMemory([&] {
     RequestRecord record = RecordOf(request.context, request.mode);
     record.decides = true;
-    return impl_->Noted(Rpc::kDecide, std::move(record),
-                        impl_->Decide(std::move(request), std::move(sink)));
+    auto handle = impl_->Decide(std::move(request), std::move(sink));
+    impl_->NoteRefusal(Rpc::kDecide, std::move(record), handle.status());
+    return handle;
   });
+}
+
+absl::Status Engine::CheckQueue(const GenerateRequest& request) {
+  const absl::Status status = impl_->CheckQueue(request.context);
+  if (status.ok()) return status;
+  impl_->NoteRefusal(Rpc::kGenerate, RecordOf(request.context, request.mode), status);
+  return status;
+}
+
+absl::Status Engine::CheckQueue(const DecideRequest& request) {
+  const absl::Status status = impl_->CheckQueue(request.context);
+  if (status.ok()) return status;
+  RequestRecord record = RecordOf(request.context, request.mode);
+  record.decides = true;
+  impl_->NoteRefusal(Rpc::kDecide, std::move(record), status);
+  return status;
 }
 
 void Engine::Cancel(RequestHandle handle) { impl_->queue().Cancel(handle); }

@@ -104,6 +104,11 @@ class Engine {
                                          std::shared_ptr<GenerateSink> sink);
   absl::StatusOr<RequestHandle> Decide(DecideRequest request, std::shared_ptr<DecideSink> sink);
 
+  // For before a request's prompt is made, which need not be there yet: RESOURCE_EXHAUSTED where
+  // Generate or Decide would say so whatever it is. Counted and noted as theirs is.
+  absl::Status CheckQueue(const GenerateRequest& request);
+  absl::Status CheckQueue(const DecideRequest& request);
+
   // Stops the request at the next step and frees everything it holds; OnDone(CANCELLED) follows.
   // No effect on a finished one.
   void Cancel(RequestHandle handle);

@@ -24,11 +24,15 @@ int64_t PromptTokens(const RequestContext& request) {
 
 }  // namespace
 
-absl::Status RequestQueue::CheckWait(const RequestContext& request,
-                                     std::optional<Clock::time_point> deadline) const {
-  if (!deadline) return absl::OkStatus();
+absl::Status RequestQueue::Check(const RequestContext& request,
+                                 std::optional<Clock::time_point> deadline) const {
   const double now = Seconds(Clock::now());
   std::lock_guard lock(mutex_);
+  if (!accepting_) return absl::OkStatus();  // Submit says so
+  if (waiting_.IsFullFor(request.tenant)) {
+    return FullLocked(QueueShares::Verdict::kTooManyRequests, now);
+  }
+  if (!deadline) return absl::OkStatus();
   const std::optional<double> wait = forecast_.Wait(request.tenant, request.priority, now);
   if (!wait || now + *wait <= Seconds(*deadline)) return absl::OkStatus();
   return RetryLater(absl::StrFormat("the request would wait for about %.1f s, longer than it may: "

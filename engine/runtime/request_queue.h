@@ -38,10 +38,11 @@ class RequestQueue {
       : waiting_(limits, weights), forecast_(std::move(weights)) {}
 
   // Callers' side.
-  // RESOURCE_EXHAUSTED where the request would wait until after `deadline`, going by what waits and
-  // how fast it was scheduled lately. For before work is put into it: Submit does not ask again.
-  absl::Status CheckWait(const RequestContext& request,
-                         std::optional<Clock::time_point> deadline) const;
+  // RESOURCE_EXHAUSTED where the request, whatever its prompt, finds no place, or would wait until
+  // after `deadline`, going by what waits and how fast it was scheduled lately. For before work is
+  // put into it: Submit does not ask for the time again.
+  absl::Status Check(const RequestContext& request,
+                     std::optional<Clock::time_point> deadline) const;
   // RESOURCE_EXHAUSTED, with when to try again, or UNAVAILABLE: `request` is gone and nothing will
   // follow.
   absl::Status Submit(std::unique_ptr<RequestState> request);

@@ -31,6 +31,12 @@ QueueShares::Answer QueueShares::Offer(const std::string& tenant, int64_t tokens
   return answer;
 }
 
+bool QueueShares::IsFullFor(const std::string& tenant) const {
+  Shed need;
+  need.requests = all_.staying_requests() + 1 - limits_.requests;
+  return need.requests > 0 && !Displace(tenant, /*tokens=*/0, need);
+}
+
 // Nobody is displaced for one who would then hold more of the room.
 std::optional<QueueShares::Shed> QueueShares::Displace(const std::string& tenant, int64_t tokens,
                                                        const Shed& need) const {

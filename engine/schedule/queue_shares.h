@@ -35,6 +35,9 @@ class QueueShares {
   };
   // A request would wait. Accepted, it counts from now on. One alone may exceed the tokens.
   Answer Offer(const std::string& tenant, int64_t tokens);
+  // Whether a request of `tenant`, whatever its prompt, would be refused: there are too many, and
+  // none has to make room for it.
+  bool IsFullFor(const std::string& tenant) const;
   // One waits no longer, whatever became of it.
   void Remove(const std::string& tenant, int64_t tokens);
   // What was to go has gone, as far as it was still there.

@@ -58,9 +58,13 @@ void DecisionOutput::Add(DecisionKind kind, const Decision& decision) {
   if (kind == DecisionKind::kFinal || previews_) pending_.push_back(std::move(response));
 }
 
-::inference::ModelInferResponse DecisionOutput::Take() {
-  const v1::DecideResponse from = std::move(pending_.front());
+MakeInferResponse DecisionOutput::Take() {
+  MakeInferResponse make = [from = std::move(pending_.front())] { return Make(from); };
   pending_.pop_front();
+  return make;
+}
+
+::inference::ModelInferResponse DecisionOutput::Make(const v1::DecideResponse& from) {
   const bool final = from.kind() == v1::DecideResponse::KIND_FINAL;
   ::inference::ModelInferResponse response;
   OutputWriter writer(&response);

@@ -29,9 +29,11 @@ class DecisionOutput final : public InferOutput {
 
   void Add(DecisionKind kind, const Decision& decision) override;
   bool empty() const override { return pending_.empty(); }
-  ::inference::ModelInferResponse Take() override;
+  MakeInferResponse Take() override;
 
  private:
+  static ::inference::ModelInferResponse Make(const v1::DecideResponse& from);
+
   DecisionConverter converter_;
   const bool previews_;
   std::deque<v1::DecideResponse> pending_;

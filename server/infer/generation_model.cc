@@ -165,7 +165,21 @@ void GenerationOutput::Add(const GenerateDelta& delta) {
 
 bool GenerationOutput::empty() const { return !pending_ || (!view_.stream && unfinished_ > 0); }
 
-::inference::ModelInferResponse GenerationOutput::Take() {
+MakeInferResponse GenerationOutput::Take() {
+  Part part{view_, tokenizer_, {}, prompt_tokens_, unfinished_ == 0};
+  for (Sequence& sequence : sequences_) {
+    Sequence rest;
+    rest.finish_reason = sequence.finish_reason;
+    rest.cumulative_logprob = sequence.cumulative_logprob;
+    rest.compute_saved = sequence.compute_saved;
+    part.sequences.push_back(std::exchange(sequence, std::move(rest)));
+  }
+  pending_ = false;
+  return [part = std::move(part)] { return Make(part); };
+}
+
+::inference::ModelInferResponse GenerationOutput::Make(const Part& part) {
+  const GenerationView& view = part.view;
   ::inference::ModelInferResponse response;
   std::vector<std::string> texts;
   std::vector<std::string> reasons;
@@ -173,36 +187,34 @@ bool GenerationOutput::empty() const { return !pending_ || (!view_.stream && unf
   std::vector<float> cumulative;
   std::vector<uint32_t> num_tokens;
   std::vector<float> compute_saved;
-  for (Sequence& sequence : sequences_) {
-    if (view_.logprobs) logprobs.push_back(LogprobsJson(sequence));
-    texts.push_back(std::exchange(sequence.text, ""));
+  for (const Sequence& sequence : part.sequences) {
+    if (view.logprobs) logprobs.push_back(LogprobsJson(sequence, *part.tokenizer));
+    texts.push_back(sequence.text);
     reasons.push_back(sequence.finish_reason);
     cumulative.push_back(static_cast<float>(sequence.cumulative_logprob));
     num_tokens.push_back(static_cast<uint32_t>(sequence.tokens.size()));
     compute_saved.push_back(static_cast<float>(sequence.compute_saved));
-    sequence.tokens.clear();
   }
   OutputWriter writer(&response);
   writer.AddText("text_output", texts);
-  if (view_.finish_reason) writer.AddText("finish_reason", reasons);
-  if (view_.cumulative_logprob) writer.AddReal("cumulative_logprob", cumulative);
-  if (view_.logprobs) writer.AddText("logprobs", logprobs);
-  if (view_.num_input_tokens) writer.AddUint32("num_input_tokens", prompt_tokens_);
-  if (view_.num_output_tokens) writer.AddUint32("num_output_tokens", num_tokens);
-  if (view_.compute_saved) writer.AddReal("compute_saved", compute_saved);
-  (*response.mutable_parameters())[kFinalResponse].set_bool_param(unfinished_ == 0);
-  pending_ = false;
+  if (view.finish_reason) writer.AddText("finish_reason", reasons);
+  if (view.cumulative_logprob) writer.AddReal("cumulative_logprob", cumulative);
+  if (view.logprobs) writer.AddText("logprobs", logprobs);
+  if (view.num_input_tokens) writer.AddUint32("num_input_tokens", part.prompt_tokens);
+  if (view.num_output_tokens) writer.AddUint32("num_output_tokens", num_tokens);
+  if (view.compute_saved) writer.AddReal("compute_saved", compute_saved);
+  (*response.mutable_parameters())[kFinalResponse].set_bool_param(part.is_last);
   return response;
 }
 
 // [{"<id>": {"logprob": ..., "rank": ..., "decoded_token": ...}, ...alternatives}, ...]
-std::string GenerationOutput::LogprobsJson(const Sequence& sequence) const {
+std::string GenerationOutput::LogprobsJson(const Sequence& sequence, const Tokenizer& tokenizer) {
   auto all = nlohmann::json::array();
   const auto add = [&](nlohmann::json* entry, TokenId id, double logprob, int32_t rank) {
     (*entry)[std::to_string(id)] = {
         {"logprob", logprob},
         {"rank", rank},
-        {"decoded_token", tokenizer_->Decode({id}, /*skip_special_tokens=*/false)}};
+        {"decoded_token", tokenizer.Decode({id}, /*skip_special_tokens=*/false)}};
   };
   for (const SampledToken& token : sequence.tokens) {
     auto entry = nlohmann::json::object();

@@ -49,7 +49,7 @@ class GenerationOutput final : public InferOutput {
 
   void Add(const GenerateDelta& delta) override;
   bool empty() const override;
-  ::inference::ModelInferResponse Take() override;
+  MakeInferResponse Take() override;
 
  private:
   struct Sequence {
@@ -60,7 +60,16 @@ class GenerationOutput final : public InferOutput {
     double compute_saved = 0;  // known at the end
   };
 
-  std::string LogprobsJson(const Sequence& sequence) const;
+  // What one response is made of.
+  struct Part {
+    GenerationView view;
+    const Tokenizer* tokenizer;
+    std::vector<Sequence> sequences;
+    uint32_t prompt_tokens;
+    bool is_last;
+  };
+  static ::inference::ModelInferResponse Make(const Part& part);
+  static std::string LogprobsJson(const Sequence& sequence, const Tokenizer& tokenizer);
 
   const GenerationView view_;
   const Tokenizer* const tokenizer_;

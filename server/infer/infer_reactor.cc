@@ -41,16 +41,22 @@ InferReactor* InferReactor::Start(const ServiceContext& service,
   call->self_ = call;
   absl::Status status = call->call_->admitted();
   if (status.ok()) status = call->Submit(request);
-  if (!status.ok()) call->Complete(status);
+  if (!status.ok()) {
+    call->outcome_ = status;
+    call->Resume();  // the engine has nothing of it
+  }
   return call.get();
 }
 
 absl::Status InferReactor::Submit(const ::inference::ModelInferRequest& request) {
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service_.state->Accept());
+  const auto admit = [&](auto& converted) -> absl::Status {
+    SPADE_RETURN_IF_ERROR(call_->Own(converted.context));
+    call_->set_request_id(converted.context.id);
+    return model->engine->CheckQueue(converted);
+  };
   SPADE_ASSIGN_OR_RETURN(InferTask task,
-                         PrepareInference(*model, request, /*streaming=*/false, deadline_));
-  SPADE_RETURN_IF_ERROR(call_->Own(task.context()));
-  call_->set_request_id(task.context().id);
+                         PrepareInference(*model, request, /*streaming=*/false, deadline_, admit));
   responses_.SetOutput(std::move(task.output));
   SPADE_ASSIGN_OR_RETURN(
       const InferenceEngine::RequestHandle handle,
@@ -73,10 +79,15 @@ void InferReactor::Complete(const absl::Status& status) {
 }
 
 void InferReactor::Resume() {
+  MakeInferResponse make;
+  {
+    std::lock_guard lock(mutex_);
+    if (outcome_->ok() && !responses_.empty()) make = responses_.Take();
+  }
+  if (make) *response_ = make();
   grpc::Status status;
   {
     std::lock_guard lock(mutex_);
-    if (outcome_->ok() && !responses_.empty()) *response_ = responses_.Take();
     status = call_->End(cancelled_ ? CancelStatus(deadline_) : *outcome_);
   }
   Finish(std::move(status));

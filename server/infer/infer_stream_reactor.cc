@@ -14,16 +14,19 @@ void InferLane::Fail(const absl::Status& status) {
                         TruncatedMessage({status.message().data(), status.message().size()}));
 }
 
-::inference::ModelStreamInferResponse InferLane::Take() {
-  ::inference::ModelStreamInferResponse response;
+std::function<::inference::ModelStreamInferResponse()> InferLane::Take() {
   if (!responses_.empty()) {
-    *response.mutable_infer_response() = responses_.Take();
-    return response;
+    return [make = responses_.Take()] {
+      ::inference::ModelStreamInferResponse response;
+      *response.mutable_infer_response() = make();
+      return response;
+    };
   }
+  ::inference::ModelStreamInferResponse response;
   response.set_error_message(std::exchange(error_, ""));
   *response.mutable_infer_response() = responses_.Frame();
   (*response.mutable_infer_response()->mutable_parameters())[kFinalResponse].set_bool_param(true);
-  return response;
+  return [response = std::move(response)] { return response; };
 }
 
 class InferStreamReactor::Sink final : public GenerateSink, public DecideSink {
@@ -59,9 +62,9 @@ void InferStreamReactor::Handle(const ::inference::ModelInferRequest& request) {
 absl::Status InferStreamReactor::Submit(const ::inference::ModelInferRequest& request, Key key) {
   SPADE_RETURN_IF_ERROR(Admit(key));
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, service().state->Accept());
+  const auto admit = [&](auto& converted) { return Prepare(model, converted); };
   SPADE_ASSIGN_OR_RETURN(InferTask task,
-                         PrepareInference(*model, request, /*streaming=*/true, deadline()));
-  SPADE_RETURN_IF_ERROR(Own(task.context()));
+                         PrepareInference(*model, request, /*streaming=*/true, deadline(), admit));
   Update(key, [&](InferLane& lane) { lane.responses().SetOutput(std::move(task.output)); });
   SPADE_ASSIGN_OR_RETURN(const InferenceEngine::RequestHandle handle,
                          SubmitInference(model->engine, std::move(task.request),

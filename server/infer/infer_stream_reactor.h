@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,7 +19,7 @@ class InferLane {
   InferResponses& responses() { return responses_; }
   void Fail(const absl::Status& status);
   bool empty() const { return responses_.empty() && error_.empty(); }
-  ::inference::ModelStreamInferResponse Take();
+  std::function<::inference::ModelStreamInferResponse()> Take();
 
  private:
   InferResponses responses_;

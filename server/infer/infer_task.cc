@@ -71,13 +71,15 @@ absl::Status CheckLogprobs(const GenerateRequest& request, int32_t max_context) 
 }
 
 absl::StatusOr<InferTask> PrepareGeneration(const ServedModel& model, const std::string& id,
-                                            Arguments arguments, bool streaming) {
+                                            Arguments arguments, bool streaming,
+                                            const AdmitEither& admit) {
   SPADE_ASSIGN_OR_RETURN(GenerationPlan plan, PlanGeneration(std::move(arguments)));
   if (plan.view.stream && !streaming) {
     return FieldError("stream", "needs ModelStreamInfer");
   }
   plan.request.set_request_id(id);
-  SPADE_ASSIGN_OR_RETURN(GenerateRequest request, model.converter.Convert(plan.request));
+  SPADE_ASSIGN_OR_RETURN(GenerateRequest request,
+                         model.converter.Convert(plan.request, admit.generation));
   SPADE_RETURN_IF_ERROR(CheckLogprobs(request, model.engine->info().max_context));
   auto output = std::make_unique<GenerationOutput>(
       plan.view, &model.engine->tokenizer(), plan.request.text(), request.num_sequences,
@@ -86,10 +88,11 @@ absl::StatusOr<InferTask> PrepareGeneration(const ServedModel& model, const std:
 }
 
 absl::StatusOr<InferTask> PrepareDecision(const ServedModel& model, const std::string& id,
-                                          Arguments arguments, bool streaming) {
+                                          Arguments arguments, bool streaming,
+                                          const AdmitEither& admit) {
   SPADE_ASSIGN_OR_RETURN(v1::DecideRequest plan, PlanDecision(std::move(arguments)));
   plan.set_request_id(id);
-  SPADE_ASSIGN_OR_RETURN(DecideRequest request, model.converter.Convert(plan));
+  SPADE_ASSIGN_OR_RETURN(DecideRequest request, model.converter.Convert(plan, admit.decision));
   DecisionConverter converter(plan, id, model.engine->info().config.num_layers);
   auto output = std::make_unique<DecisionOutput>(std::move(converter), /*previews=*/streaming);
   return InferTask{std::move(request), std::move(output)};
@@ -132,7 +135,8 @@ RequestContext& InferTask::context() {
 
 absl::StatusOr<InferTask> PrepareInference(const ServedModel& model,
                                            const ModelInferRequest& request, bool streaming,
-                                           std::optional<Clock::time_point> deadline) {
+                                           std::optional<Clock::time_point> deadline,
+                                           const AdmitEither& admit) {
   if (request.id().size() > kMaxRequestIdBytes) {
     return FieldError("id", absl::StrCat("at most ", kMaxRequestIdBytes, " bytes"));
   }
@@ -140,39 +144,51 @@ absl::StatusOr<InferTask> PrepareInference(const ServedModel& model,
                          FindModel(model.name, request.model_name(), request.model_version()));
   SPADE_ASSIGN_OR_RETURN(Arguments arguments, ArgumentsOf(request, entry));
   const auto prepare = entry.decides ? PrepareDecision : PrepareGeneration;
-  auto task = prepare(model, request.id(), std::move(arguments), streaming);
+  const auto admit_scheduled = [&](auto& converted) -> absl::Status {
+    SPADE_RETURN_IF_ERROR(SetSchedule(request, deadline, converted.context));
+    if constexpr (std::is_same_v<decltype(converted), GenerateRequest&>) {
+      return admit.generation(converted);
+    } else {
+      return admit.decision(converted);
+    }
+  };
+  auto task = prepare(model, request.id(), std::move(arguments), streaming, admit_scheduled);
   if (!task.ok()) return WithClientNames(task.status());
-  SPADE_RETURN_IF_ERROR(SetSchedule(request, deadline, task->context()));
   return task;
 }
 
 // Of a request that is yet to be checked, and may be held while its error waits to be read: no more
 // than a valid one has.
-InferResponses::InferResponses(const ModelInferRequest& request)
-    : model_name_(request.model_name().substr(0, kMaxRequestIdBytes)),
-      id_(request.id().substr(0, kMaxRequestIdBytes)) {
+InferResponses::InferResponses(const ModelInferRequest& request) {
+  auto names = std::make_shared<Names>();
+  names->model = request.model_name().substr(0, kMaxRequestIdBytes);
+  names->id = request.id().substr(0, kMaxRequestIdBytes);
   const int count = std::min(request.outputs_size(), kMaxOutputs);
   for (int i = 0; i < count; ++i) {
-    requested_.push_back(request.outputs(i).name().substr(0, kMaxRequestIdBytes));
+    names->requested.push_back(request.outputs(i).name().substr(0, kMaxRequestIdBytes));
   }
+  names_ = std::move(names);
 }
 
-ModelInferResponse InferResponses::Frame() const {
+ModelInferResponse InferResponses::Frame(const Names& names) {
   ModelInferResponse response;
-  response.set_model_name(model_name_);
+  response.set_model_name(names.model);
   response.set_model_version(std::string(kCatalogVersion));
-  response.set_id(id_);
+  response.set_id(names.id);
   return response;
 }
 
-ModelInferResponse InferResponses::Take() {
-  ModelInferResponse all = output_->Take();
-  ModelInferResponse response = Frame();
+MakeInferResponse InferResponses::Take() {
+  return [names = names_, make = output_->Take()] { return Make(*names, make()); };
+}
+
+ModelInferResponse InferResponses::Make(const Names& names, ModelInferResponse all) {
+  ModelInferResponse response = Frame(names);
   response.mutable_parameters()->swap(*all.mutable_parameters());
   for (int i = 0; i < all.outputs_size(); ++i) {
     const std::string& name = all.outputs(i).name();
-    if (!requested_.empty() &&
-        std::find(requested_.begin(), requested_.end(), name) == requested_.end()) {
+    if (!names.requested.empty() &&
+        std::find(names.requested.begin(), names.requested.end(), name) == names.requested.end()) {
       continue;
     }
     response.add_outputs()->Swap(all.mutable_outputs(i));

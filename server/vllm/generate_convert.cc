@@ -122,10 +122,11 @@ absl::StatusOr<v1::GenerateRequest> ToNative(const vllm_api::GenerateRequest& fr
 
 absl::StatusOr<GenerateRequest> ConvertVllmRequest(const vllm_api::GenerateRequest& request,
                                                    const RequestConverter& converter,
-                                                   int32_t max_context) {
+                                                   int32_t max_context,
+                                                   Admit<GenerateRequest> admit) {
   const auto native = ToNative(request, max_context);
   if (!native.ok()) return WithVllmNames(native.status());
-  auto converted = converter.Convert(*native);
+  auto converted = converter.Convert(*native, admit);
   if (!converted.ok()) return WithVllmNames(converted.status());
   return converted;
 }

@@ -13,6 +13,7 @@ namespace vllm_api = ::vllm::grpc::engine;
 // of KV caches, several data-parallel ranks.
 absl::StatusOr<GenerateRequest> ConvertVllmRequest(const vllm_api::GenerateRequest& request,
                                                    const RequestConverter& converter,
-                                                   int32_t max_context);
+                                                   int32_t max_context,
+                                                   Admit<GenerateRequest> admit = AdmitAny());
 
 }  // namespace spade

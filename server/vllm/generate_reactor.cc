@@ -30,11 +30,9 @@ absl::Status VllmGenerateReactor::Submit(const std::shared_ptr<VllmGenerateReact
                                          const vllm_api::GenerateRequest& request) {
   SPADE_ASSIGN_OR_RETURN(const ServedModel* model, stream->service().state->Accept());
   const ModelInfo& info = model->engine->info();
+  const auto admit = [&](GenerateRequest& converted) { return stream->Prepare(model, converted); };
   SPADE_ASSIGN_OR_RETURN(GenerateRequest converted,
-                         ConvertVllmRequest(request, model->converter, info.max_context));
-  converted.context.deadline = stream->deadline();
-  SPADE_RETURN_IF_ERROR(stream->Own(converted.context));
-  stream->SetRequestId(converted.context.id);
+                         ConvertVllmRequest(request, model->converter, info.max_context, admit));
   stream->ConfigureBuffer([&](VllmGenerateBuffer& buffer) {
     buffer.SetRequest(converted,
                       converted.ignore_eos ? std::vector<TokenId>() : info.config.eos_ids);

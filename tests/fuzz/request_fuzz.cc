@@ -42,6 +42,8 @@ class IdleEngine final : public InferenceEngine {
   absl::StatusOr<RequestHandle> Decide(DecideRequest, std::shared_ptr<DecideSink>) override {
     return absl::UnavailableError("");
   }
+  absl::Status CheckQueue(const GenerateRequest&) override { return absl::OkStatus(); }
+  absl::Status CheckQueue(const DecideRequest&) override { return absl::OkStatus(); }
   void Cancel(RequestHandle) override {}
   void StopAccepting() override {}
   int Drain(std::chrono::milliseconds) override { return 0; }

@@ -131,6 +131,24 @@ TEST(RefusalTest, SaysWhyAndWhenToTryAgain) {
   EXPECT_LE(*RetryAfterOf(status), milliseconds(60'000));
 }
 
+TEST(RefusalTest, AFullQueueIsToldBeforeThePromptIsThere) {
+  const TestEngine engine = MakeEngine(OneAtATime(/*max_queued_requests=*/2));
+  const auto running = Occupy(*engine);
+  GenerateRequest request = RequestOf("greedy", 4, 9);
+  request.context.prompt.clear();
+  for (uint32_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(engine->CheckQueue(request).ok());
+    Submit(*engine, RequestOf("greedy", 4, i));
+  }
+  EXPECT_EQ(ReasonOf(engine->CheckQueue(request)), Reason::kQueueRequests);
+  const std::vector<RequestRecord> records = engine->RecentRequests(10);
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].id, "greedy-9");
+  EXPECT_EQ(records[0].reason, Reason::kQueueRequests);
+  request.context.tenant = "late";
+  EXPECT_TRUE(engine->CheckQueue(request).ok()) << "another's request would make room";
+}
+
 TEST(RequestLogTest, TellsOfWhatEndedAndWhatWasRefused) {
   const TestEngine engine = MakeEngine(OneAtATime(/*max_queued_requests=*/1));
   EXPECT_TRUE(Submit(*engine, RequestOf("a", 4))->Wait().ok());

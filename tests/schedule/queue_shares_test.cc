@@ -19,6 +19,17 @@ TEST(QueueSharesTest, OneTenantMayHaveItAll) {
   EXPECT_EQ(queue.Offer("a", 1).verdict, Verdict::kAccepted);
 }
 
+TEST(QueueSharesTest, SaysForWhomItIsFull) {
+  QueueShares queue = Queue(2, 100);
+  queue.Offer("a", 1);
+  EXPECT_FALSE(queue.IsFullFor("a"));
+  queue.Offer("a", 1);
+  EXPECT_TRUE(queue.IsFullFor("a"));
+  EXPECT_FALSE(queue.IsFullFor("b")) << "it would take the place of one of a's";
+  queue.Remove("a", 1);
+  EXPECT_FALSE(queue.IsFullFor("a"));
+}
+
 TEST(QueueSharesTest, BoundsTokensButForOneAlone) {
   QueueShares queue = Queue(10, 100);
   EXPECT_EQ(queue.Offer("a", 500).verdict, Verdict::kAccepted);

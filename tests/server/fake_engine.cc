@@ -44,6 +44,20 @@ absl::StatusOr<InferenceEngine::RequestHandle> FakeEngine::Decide(
   return Submit(Job{Choice{std::move(request), std::move(sink)}, false});
 }
 
+absl::Status FakeEngine::CheckQueue(const GenerateRequest& request) {
+  return CheckQueueOf(request.context);
+}
+
+absl::Status FakeEngine::CheckQueue(const DecideRequest& request) {
+  return CheckQueueOf(request.context);
+}
+
+absl::Status FakeEngine::CheckQueueOf(const RequestContext& context) {
+  std::lock_guard lock(mutex_);
+  last_tenant_ = context.tenant;
+  return refusal_at_once_;
+}
+
 absl::StatusOr<InferenceEngine::RequestHandle> FakeEngine::Submit(Job job) {
   if (on_submit_) on_submit_();
   std::lock_guard lock(mutex_);
@@ -111,6 +125,11 @@ void FakeEngine::SetRecentRequests(std::vector<RequestRecord> records) {
 std::string FakeEngine::last_tenant() const {
   std::lock_guard lock(mutex_);
   return last_tenant_;
+}
+
+void FakeEngine::RefuseAtOnce(absl::Status status) {
+  std::lock_guard lock(mutex_);
+  refusal_at_once_ = std::move(status);
 }
 
 void FakeEngine::Refuse(absl::Status status) {

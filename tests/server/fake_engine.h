@@ -38,6 +38,8 @@ class FakeEngine final : public InferenceEngine {
                                          std::shared_ptr<GenerateSink> sink) override;
   absl::StatusOr<RequestHandle> Decide(DecideRequest request,
                                        std::shared_ptr<DecideSink> sink) override;
+  absl::Status CheckQueue(const GenerateRequest& request) override;
+  absl::Status CheckQueue(const DecideRequest& request) override;
   void Cancel(RequestHandle handle) override;
   void StopAccepting() override;
   int Drain(std::chrono::milliseconds grace) override;
@@ -50,6 +52,8 @@ class FakeEngine final : public InferenceEngine {
   std::string last_tenant() const;
   // What Submit answers from now on; OK: as before.
   void Refuse(absl::Status status);
+  // What CheckQueue answers from now on.
+  void RefuseAtOnce(absl::Status status);
   // Runs before a request is taken; set before any comes.
   void set_on_submit(std::function<void()> on_submit) { on_submit_ = std::move(on_submit); }
   void Pause();
@@ -74,6 +78,7 @@ class FakeEngine final : public InferenceEngine {
     bool cancelled = false;
   };
 
+  absl::Status CheckQueueOf(const RequestContext& context);
   absl::StatusOr<RequestHandle> Submit(Job job);
   void Run();
   bool Advance(Job& job);  // true: it is over
@@ -97,6 +102,7 @@ class FakeEngine final : public InferenceEngine {
   std::vector<RequestRecord> recent_;
   std::string last_tenant_;
   absl::Status refusal_;
+  absl::Status refusal_at_once_;
   std::function<void()> on_submit_;
   bool accepting_ = true;
   bool paused_ = false;

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "server/infer/generation_model.h"
 #include "server/infer/infer_task.h"
 #include "server/infer/model_catalog.h"
 #include "tests/server/fake_engine.h"
@@ -144,6 +146,25 @@ TEST_F(InferConvertTest, PriorityOneIsTheMostUrgentAndNoneComesLast) {
   }
   EXPECT_TRUE(std::is_sorted(priorities.begin(), priorities.end()));
   EXPECT_EQ(priorities.back(), 0);
+}
+
+// It is done under a stream's lock, for which the engine may have to wait.
+TEST_F(InferConvertTest, TakingAResponseDoesNotWriteItsLogprobs) {
+  GenerationView view;
+  view.stream = view.logprobs = true;
+  GenerationOutput output(view, &engine_.tokenizer(), "", /*num_sequences=*/1, /*prompt_tokens=*/3);
+  GenerateDelta delta;
+  delta.tokens.resize(50'000);
+  output.Add(delta);
+  const auto begin = Clock::now();
+  const MakeInferResponse make = output.Take();
+  const auto taken = Clock::now();
+  output.Add(delta);  // is of the next response
+  const auto making = Clock::now();
+  const ::inference::ModelInferResponse response = make();
+  EXPECT_LT(4 * (taken - begin), Clock::now() - making);
+  const std::string& text = response.raw_output_contents(1);
+  EXPECT_EQ(nlohmann::json::parse(text.substr(4)).size(), 50'000u);
 }
 
 TEST_F(InferConvertTest, BrokenTensorsAreNamed) {

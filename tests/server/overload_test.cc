@@ -1,4 +1,5 @@
 // What a client sees of a server that has too much to do, or of its own slowness.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -56,6 +57,31 @@ TEST_F(OverloadTest, TheRetryHintIsTheEnginesSpreadByHalf) {
   EXPECT_GE(least, 4);
   EXPECT_LE(most, 12);
   EXPECT_LT(least, most - 1) << "not all at once";
+}
+
+// A text that is too long would be refused for that, were it looked at.
+TEST_F(OverloadTest, AFullQueueRefusesBeforeThePromptIsLookedAt) {
+  Serve();
+  const std::string endless(1 << 20, 'a');
+  v1::GenerateRequest request = Generation(1);
+  request.set_text(endless);
+  v1::DecideRequest question = Question("q");
+  question.set_text(endless);
+  InferRequestBuilder infer("fake");
+  infer.Text("text_input", {endless});
+  const auto codes = [&]() -> std::vector<grpc::StatusCode> {
+    const auto first = Context(), second = Context(), third = Context();
+    first->AddMetadata("x-spade-tenant", "late");
+    ::inference::ModelInferResponse response;
+    return {stub().Generate(first.get(), request)->Finish().error_code(),
+            stub().Decide(second.get(), question)->Finish().error_code(),
+            ::inference::GRPCInferenceService::NewStub(channel())
+                ->ModelInfer(third.get(), infer.request(), &response)
+                .error_code()};
+  };
+  EXPECT_THAT(codes(), ::testing::Each(grpc::StatusCode::INVALID_ARGUMENT));
+  engine().RefuseAtOnce(QueueFull(std::chrono::seconds(1)));
+  EXPECT_THAT(codes(), ::testing::Each(grpc::StatusCode::RESOURCE_EXHAUSTED));
 }
 
 TEST_F(OverloadTest, TheDetailsSayWhy) {
