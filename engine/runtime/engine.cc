@@ -27,7 +27,7 @@ absl::StatusOr<Engine::RequestHandle> OrOutOfMemory(Submit submit) {
   try {
     return submit();
   } catch (const std::bad_alloc&) {
-    return WithReason(absl::ResourceExhaustedError("out of memory: retry later"), Reason::kMemory);
+    return OutOfMemory();
   }
 }
 

@@ -3,8 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <new>
 #include <tuple>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/reason.h"
 
@@ -38,6 +40,10 @@ std::vector<int32_t> BoundariesOf(const TokenCalibration& calibration, const Sta
 }
 
 }  // namespace
+
+absl::Status OutOfMemory() {
+  return WithReason(absl::ResourceExhaustedError("out of memory: retry later"), Reason::kMemory);
+}
 
 EngineLoop::EngineLoop(EngineParts* parts, RequestQueue* queue, EngineMetrics* metrics,
                        RequestLog* log, double shadow_share)
@@ -184,12 +190,27 @@ void EngineLoop::Sleep() {
 
 // ---- Life of a request
 
+// Between two steps nothing is half done, so one that memory does not suffice for can be refused.
 void EngineLoop::Start(std::unique_ptr<RequestState> request) {
+  const RequestId id = request->id;
+  absl::Status status;
+  try {
+    status = TakeIn(request);
+  } catch (const std::bad_alloc&) {
+    status = out_of_memory_;
+  }
+  if (status.ok()) return;
+  if (request == nullptr) return End(id, status);
+  Close(std::move(request), status, /*aborted=*/false);
+}
+
+// Where it fails before the request is listed, the request stays the caller's.
+absl::Status EngineLoop::TakeIn(std::unique_ptr<RequestState>& request) {
   RequestState* const state = request.get();
-  requests_.emplace(state->id, std::move(request));
+  requests_.try_emplace(state->id).first->second = std::move(request);
   if (state->context().deadline) deadlines_.emplace(*state->context().deadline, state->id);
   if (state->queue_deadline) queue_deadlines_.emplace(*state->queue_deadline, state->id);
-  if (absl::Status status = AddSequences(state); !status.ok()) End(state->id, status);
+  return AddSequences(state);
 }
 
 void EngineLoop::StartShadow() {
@@ -223,7 +244,10 @@ absl::Status EngineLoop::AddSequences(RequestState* request) {
 absl::Status EngineLoop::AddSequence(RequestState* request, SequenceSpec spec) {
   const absl::StatusOr<SequenceId> id = parts_.scheduler->Add(std::move(spec));
   if (!id.ok()) return id.status();
+  absl::Cleanup remove = [&] { parts_.scheduler->Remove(*id); };
+  request->sequences.reserve(request->sequences.size() + 1);
   owners_.emplace(*id, Owner{request, static_cast<int32_t>(request->sequences.size())});
+  std::move(remove).Cancel();
   request->sequences.push_back(*id);
   ++request->num_unfinished;
   return absl::OkStatus();
@@ -235,6 +259,11 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
   if (found == requests_.end()) return;
   std::unique_ptr<RequestState> request = std::move(found->second);
   requests_.erase(found);
+  Close(std::move(request), status, aborted);
+}
+
+void EngineLoop::Close(std::unique_ptr<RequestState> request, const absl::Status& status,
+                       bool aborted) {
   for (const SequenceId sequence : request->sequences) {
     const auto owner = owners_.find(sequence);
     if (owner == owners_.end()) continue;
@@ -244,15 +273,11 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
     owners_.erase(owner);
     parts_.scheduler->Remove(sequence);
   }
-  if (request->context().deadline) deadlines_.erase({*request->context().deadline, id});
+  if (request->context().deadline) deadlines_.erase({*request->context().deadline, request->id});
   LeaveWaiting(request.get(), /*scheduled=*/false);
   blocks_in_use_.store(parts_.pool->num_in_use(), std::memory_order_relaxed);
   if (request->is_shadow) return shadows_.Finish(*request->decision, status.ok());
-  const Clock::time_point now = Clock::now();
-  metrics_.OnEnded(*request, status.code(), now);
-  if (log_.keeps()) log_.Add(RecordOf(*request, status, now));
-  spdlog::debug("request ended id={} code={}", request->context().id,
-                absl::StatusCodeToString(status.code()));
+  Note(*request, status);
   if (request->generation) {
     request->generation->sink().OnDone(status);
   } else {
@@ -260,6 +285,18 @@ void EngineLoop::End(RequestId id, const absl::Status& status, bool aborted) {
   }
   request.reset();
   queue_.Leave(aborted);
+}
+
+// A record that there is no memory for is left out.
+void EngineLoop::Note(const RequestState& request, const absl::Status& status) {
+  const Clock::time_point now = Clock::now();
+  metrics_.OnEnded(request, status.code(), now);
+  try {
+    if (log_.keeps()) log_.Add(RecordOf(request, status, now));
+    spdlog::debug("request ended id={} code={}", request.context().id,
+                  absl::StatusCodeToString(status.code()));
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 GeneratedSequence* EngineLoop::GeneratedBy(const Owner& owner) {

@@ -22,6 +22,9 @@
 
 namespace spade {
 
+// What a request ends with, for which there is no memory.
+absl::Status OutOfMemory();
+
 // The one thread that owns scheduler, KV blocks, model and all accepted requests. Each turn takes
 // the callers' commands, ends what is cancelled or past its deadline, and runs one step; without
 // work it sleeps. Stats may be called from any thread.
@@ -52,10 +55,13 @@ class EngineLoop {
   void Sleep();
 
   void Start(std::unique_ptr<RequestState> request);
+  absl::Status TakeIn(std::unique_ptr<RequestState>& request);
   void StartShadow();
   absl::Status AddSequences(RequestState* request);
   absl::Status AddSequence(RequestState* request, SequenceSpec spec);
   void End(RequestId id, const absl::Status& status, bool aborted = false);
+  void Close(std::unique_ptr<RequestState> request, const absl::Status& status, bool aborted);
+  void Note(const RequestState& request, const absl::Status& status);
   void EndDisplaced(const QueueShares::Shed& shed);
   void LeaveWaiting(RequestState* request, bool scheduled);
 
@@ -85,6 +91,8 @@ class EngineLoop {
   ShadowChecks shadows_;
   std::optional<DraftTuner> drafts_;
   RequestId next_shadow_id_ = RequestId{1} << 63;  // callers' count from 1
+
+  const absl::Status out_of_memory_ = OutOfMemory();  // made while there is some
 
   // Of the loop's thread.
   LoopCommands commands_;

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/schedule/scheduler_impl.h"
@@ -21,6 +22,11 @@ Scheduler::Impl::Impl(const SchedulerOptions& options, BlockPool* pool, const Bl
   // So that each running sequence can have a row in each step.
   max_running_ = static_cast<size_t>(std::min(options.max_sequences, options.max_rows));
   running_.reserve(max_running_);
+  ended_.reserve(max_running_);
+  prefill_.reserve(max_running_);
+  plan_.rows.reserve(max_running_);
+  plan_.admitted.reserve(max_running_);
+  plan_.preempted.reserve(max_running_);
 }
 
 // ---- Life of a sequence
@@ -45,8 +51,9 @@ absl::StatusOr<SequenceId> Scheduler::Impl::Add(SequenceSpec spec) {
         asked, " exceeds the KV cache of ", capacity,
         " tokens: shorten the prompt, lower max_tokens or give the server a larger --kv-memory"));
   }
+  // Should memory run out, on the way or at its end, nothing of it stays.
   const SequenceId id = ++num_added_;
-  Sequence& sequence = sequences_[id];
+  Sequence sequence;
   sequence.id = id;
   sequence.arrival = id;
   sequence.spec = std::move(spec);
@@ -54,7 +61,14 @@ absl::StatusOr<SequenceId> Scheduler::Impl::Add(SequenceSpec spec) {
   sequence.tokens = sequence.spec.prompt;
   sequence.frontier = KvFrontier(options_.num_stages);
   sequence.tenant = tenants_.Enter(sequence.spec.tenant);
-  Enqueue(&sequence);
+  absl::Cleanup leave = [&, tenant = sequence.tenant] {
+    tenants_.Leave(tenant, /*was_waiting=*/true);
+  };
+  const auto place = sequences_.emplace(id, std::move(sequence)).first;
+  absl::Cleanup forget = [&] { sequences_.erase(place); };
+  Enqueue(&place->second);
+  std::move(forget).Cancel();
+  std::move(leave).Cancel();
   return id;
 }
 

@@ -12,7 +12,10 @@ TenantShares::TenantShares(TenantWeights weights, int32_t max_tenants)
     : weights_(std::move(weights)), max_tenants_(static_cast<size_t>(std::max(max_tenants, 1))) {}
 
 TenantIndex TenantShares::Enter(const std::string& name) {
+  // What can fail comes first.
   const TenantIndex index = Find(name);
+  if (active_.size() == active_.capacity()) active_.reserve(2 * active_.size() + 1);
+  ranked_.reserve(active_.capacity());
   Tenant& tenant = tenants_[Place(index)];
   if (tenant.num_waiting == 0) {
     RaiseFloor();
@@ -67,13 +70,16 @@ TenantIndex TenantShares::Find(const std::string& name) {
   auto free = std::find_if(tenants_.begin() + 1, tenants_.end(), [](const Tenant& tenant) {
     return tenant.num_sequences == 0 && tenant.weight == 0;
   });
-  if (free == tenants_.end()) free = tenants_.emplace(tenants_.end());
+  if (free == tenants_.end()) {
+    free = tenants_.emplace(tenants_.end());
+    free->weight = 0;
+  }
   free->name = name;
+  const auto index = static_cast<TenantIndex>(free - tenants_.begin());
+  by_name_.emplace(name, index);
   free->weight = weights_.Of(name);
   SPADE_CHECK(free->weight > 0);
   free->service = 0;
-  const auto index = static_cast<TenantIndex>(free - tenants_.begin());
-  by_name_.emplace(name, index);
   return index;
 }
 

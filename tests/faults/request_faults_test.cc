@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 
 #include "engine/base/reason.h"
@@ -45,6 +49,85 @@ TEST(RequestFaultsTest, MemoryThatRunsOutRefusesTheRequestAndLeavesNoTrace) {
   EXPECT_EQ(engine->Drain(milliseconds(10'000)), 0);
   EXPECT_EQ(engine->Stats().waiting, 0);
   EXPECT_EQ(engine->Stats().running, 0);
+  EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
+}
+
+// Holds the loop at a delta until it is let go, and then has its nth allocation from there fail.
+class FailingLoopSink final : public GenerateSink {
+ public:
+  void OnDelta(GenerateDelta) override {
+    if (fail_.has_value()) happened_ |= fail_->happened();
+    fail_.reset();
+    std::unique_lock lock(mutex_);
+    held_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return nth_.has_value() || let_go_; });
+    held_ = false;
+    if (nth_.has_value()) fail_.emplace(Call::kNew, *nth_);
+    nth_.reset();
+  }
+  void OnDone(const absl::Status&) override { fail_.reset(); }
+
+  void WaitUntilHeld() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return held_; });
+  }
+  void Fail(int nth) {
+    std::lock_guard lock(mutex_);
+    nth_ = nth;
+    held_ = false;
+    changed_.notify_all();
+  }
+  void LetGo() {
+    std::lock_guard lock(mutex_);
+    let_go_ = true;
+    changed_.notify_all();
+  }
+  // Once it is held again.
+  bool happened() const { return happened_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<int> nth_;
+  bool held_ = false;
+  bool let_go_ = false;
+  std::optional<FailCall> fail_;  // of the loop's thread
+  bool happened_ = false;
+};
+
+// The loop takes it in beside one that runs, and there is no place for it to run yet.
+TEST(RequestFaultsTest, MemoryThatRunsOutInTheLoopRefusesTheRequestThatWasToBeTakenIn) {
+  EngineOptions options = SmallOptions();
+  options.max_sequences = 1;
+  const TestEngine engine = MakeEngine(options);
+  auto running = std::make_shared<FailingLoopSink>();
+  ASSERT_TRUE(engine->Generate(Request(240), running).ok());
+  std::vector<std::shared_ptr<Collector>> waiting;
+  int refused = 0;
+  for (int nth = 0; nth < 100; ++nth) {
+    running->WaitUntilHeld();
+    GenerateRequest request = Request(2, nth);
+    request.num_sequences = 2;
+    request.context.tenant = "a tenant with a long name, number " + std::to_string(nth);
+    request.context.deadline = Clock::now() + std::chrono::minutes(5);
+    auto sink = std::make_shared<Collector>(2);
+    ASSERT_TRUE(engine->Generate(std::move(request), sink).ok());
+    running->Fail(nth);
+    running->WaitUntilHeld();
+    if (sink->num_done() == 0) {
+      waiting.push_back(std::move(sink));
+      break;  // nothing failed, or not here
+    }
+    ++refused;
+    EXPECT_EQ(ReasonOf(sink->Wait()), Reason::kMemory) << nth;
+    EXPECT_TRUE(running->happened());
+    EXPECT_EQ(engine->Stats().waiting, 0) << nth;
+  }
+  running->LetGo();
+  EXPECT_GT(refused, 10);
+  for (const auto& sink : waiting) EXPECT_TRUE(sink->Wait().ok());
+  EXPECT_EQ(engine->Drain(milliseconds(20'000)), 0);
   EXPECT_EQ(engine->Stats().kv_blocks_in_use, 0);
 }
 
