@@ -124,10 +124,17 @@ void RpcMetrics::Handled(RpcMethod method, grpc::StatusCode code, double seconds
   series.handled[std::clamp<size_t>(code, 0, kNumCodes - 1)]->Increment();
 }
 
-// The family makes a series once, under a lock.
+// The family finds a series by its labels' texts, under a lock: too dear for when many are refused.
 prometheus::Counter& RpcMetrics::Failure(absl::StatusCode code, Reason reason) {
   const auto index = std::clamp<size_t>(static_cast<size_t>(code), 0, kNumCodes - 1);
-  return failures_.Add({{"grpc_code", kCodes[index]}, {"reason", std::string(NameOf(reason))}});
+  auto& known = known_[index][static_cast<size_t>(reason)];
+  prometheus::Counter* counter = known.load(std::memory_order_acquire);
+  if (counter == nullptr) {
+    counter =
+        &failures_.Add({{"grpc_code", kCodes[index]}, {"reason", std::string(NameOf(reason))}});
+    known.store(counter, std::memory_order_release);
+  }
+  return *counter;
 }
 
 void RpcMetrics::Failed(const absl::Status& status) {

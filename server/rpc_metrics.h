@@ -7,6 +7,7 @@
 #include <prometheus/registry.h>
 
 #include <array>
+#include <atomic>
 
 #include "absl/status/status.h"
 #include "engine/base/reason.h"
@@ -72,6 +73,8 @@ class RpcMetrics {
   };
   std::array<Series, kNumRpcMethods> series_;
   prometheus::Family<prometheus::Counter>& failures_;
+  // Of failures_, by code and reason; null: not asked for yet.
+  std::array<std::array<std::atomic<prometheus::Counter*>, kNumReasons>, kNumCodes> known_ = {};
 };
 
 }  // namespace spade
