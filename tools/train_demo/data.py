@@ -1,4 +1,4 @@
-"""Messages with their areas, plain text, and the pieces that inboxes are put together from."""
+"""Messages with their areas and intents, plain text, and the pieces inboxes are put together from."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ import lzma
 import os
 import pathlib
 import random
+import re
 import sys
 from dataclasses import dataclass
 
@@ -13,11 +14,13 @@ import numpy as np
 from tokenizers import Tokenizer
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "prompts"))
-import make_prompts  # noqa: E402
+import tasks  # noqa: E402
 
-AREAS = make_prompts.AREAS  # in the order of the labels
-HEADER = make_prompts.HEADER + "\n"
-MAX_MESSAGES = 12
+AREAS = list(tasks.AREAS.values())  # in the order of the labels
+INTENTS = [(area, intent) for area in AREAS for intent in tasks.INTENTS[area]]
+HEADER = tasks.HEADER + "\n"
+MAX_MESSAGES = 56
+NONE = -100  # no area or no intent
 BOS, EOS = 0, 1
 HELD_OUT = 50_000  # last tokens of every plain text, for perplexity
 
@@ -25,7 +28,8 @@ HELD_OUT = 50_000  # last tokens of every plain text, for perplexity
 @dataclass(frozen=True)
 class Message:
     ids: tuple[int, ...]  # of " text\n", as it stands in an inbox
-    area: int
+    area: int  # NONE: out of scope
+    intent: int  # of INTENTS; NONE where only the area is known
 
 
 class Frame:
@@ -36,49 +40,92 @@ class Frame:
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
+        self._questions: dict[tuple, list[int]] = {}
         self.header = [BOS] + self.encode(HEADER)
         self.number = [self.encode(f"{n}.") for n in range(1, MAX_MESSAGES + 1)]
-        self.question = [self.encode(f"Area of message {n}:") for n in range(1, MAX_MESSAGES + 1)]
         self.newline = self.encode("\n")
-        labels = [self.encode(" " + area) for area in AREAS.values()]
-        if any(len(ids) != 1 for ids in labels):
-            raise ValueError("every area has to be one token")
-        self.labels = [ids[0] for ids in labels]
+        # Every set of labels that a question chooses from: the areas, each area's intents, yes or no.
+        sets = [tasks.labels("area")] + [tasks.labels("intent", area) for area in AREAS]
+        sets.append(tasks.labels("same"))
+        encoded = [[self._token(label) for label in labels] for labels in sets]
+        self.labels = sorted({token for tokens in encoded for token in tokens})
+        self.choices = np.zeros((len(sets), len(self.labels)), dtype=bool)
+        for row, tokens in zip(self.choices, encoded):
+            row[[self.labels.index(token) for token in tokens]] = True
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def message(self, text: str, area: int) -> Message:
-        return Message(tuple(self.encode(f" {text}\n")), area)
+    def _token(self, label: str) -> int:
+        ids = self.encode(label)
+        if len(ids) != 1:
+            raise ValueError(f"the label {label!r} has to be one token")
+        return ids[0]
+
+    def question(self, task: str, k: int, j: int = 0) -> list[int]:
+        """Messages are counted from 0 here, from 1 in the text."""
+        key = (task, k, j)
+        if key not in self._questions:
+            self._questions[key] = self.encode(tasks.question(task, k + 1, j + 1))
+        return self._questions[key]
+
+    def answer(self, label: str) -> int:
+        """Index into `labels`."""
+        return self.labels.index(self._token(label))
+
+    def message(self, text: str, area: int, intent: int) -> Message:
+        return Message(tuple(self.encode(f" {text}\n")), area, intent)
 
     def check(self, texts: list[str]) -> None:
         """Pieces put together have to be the tokens of the whole prompt."""
         whole = HEADER + "".join(f"{n}. {text}\n" for n, text in enumerate(texts, 1))
-        whole += "Area of message 1: bank\n"
         pieces = list(self.header)
         for number, text in enumerate(texts):
             pieces += self.number[number] + self.encode(f" {text}\n")
-        pieces += self.question[0] + [self.labels[0]] + self.newline
-        if self._tokenizer.encode(whole).ids != pieces:
-            raise ValueError(f"this inbox does not split into its pieces: {whole!r}")
+        for task in tasks.TASKS:
+            ends = tasks.question(task, 2, 1) + " yes\n"
+            asked = self.question(task, 1, 0) + [self._token(tasks.YES)] + self.newline
+            if self._tokenizer.encode(whole + ends).ids != pieces + asked:
+                raise ValueError(f"this inbox does not split into its pieces: {whole + ends!r}")
 
 
-def load_clinc(folder: pathlib.Path, split: str) -> list[tuple[str, int]]:
-    """[(message, area)] of one split of CLINC150."""
-    domains = json.loads((folder / "clinc_domains.json").read_text())
-    names = list(AREAS)
-    area_of = {intent: names.index(name) for name in names for intent in domains[name]}
-    messages = json.loads((folder / "clinc_full.json").read_text())[split]
-    return [(text, area_of[intent]) for text, intent in messages]
+Labelled = list[tuple[str, int, int]]  # (message, area, intent)
 
 
-def load_banking(folder: pathlib.Path) -> list[tuple[str, int]]:
-    """Banking77's training messages, lower-cased as CLINC's are."""
+def load_clinc(folder: pathlib.Path, split: str) -> Labelled:
+    """One split of CLINC150 with what is out of scope there."""
+    number = {intent: i for i, (_, intent) in enumerate(INTENTS)}
+    splits = json.loads((folder / "clinc_full.json").read_text())
+    inside = [(text, AREAS.index(INTENTS[number[intent]][0]), number[intent])
+              for text, intent in splits[split]]
+    return inside + [(text, NONE, NONE) for text, _ in splits["oos_" + split]]
+
+
+def load_banking(folder: pathlib.Path) -> Labelled:
+    """Banking77's training messages, lower-cased as CLINC's are. Their intents are others."""
     bank, card = 0, 1
     with open(folder / "bank_train.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [(" ".join(row["text"].lower().split()), card if "card" in row["category"] else bank)
-            for row in rows]
+    return [(" ".join(row["text"].lower().split()), card if "card" in row["category"] else bank,
+             NONE) for row in rows]
+
+
+def load_sentences(folder: pathlib.Path) -> Labelled:
+    """Short sentences of stories: messages of no area, beside the hundred that CLINC has."""
+    text = (folder / "tinystories_lower_4MB.txt").read_text(encoding="utf-8")
+    found = re.findall(r"(?<=[.!?] )[a-z][a-z' ]{15,70}(?=[.!?])", text)
+    return [(sentence, NONE, NONE) for sentence in found[:4000]]
+
+
+def with_words_dropped(messages: Labelled, rng: random.Random) -> Labelled:
+    """Every message of five words and more again, a word of it left out."""
+    shorter = []
+    for text, area, intent in messages:
+        words = text.split()
+        if len(words) >= 5:
+            del words[rng.randrange(len(words))]
+            shorter.append((" ".join(words), area, intent))
+    return messages + shorter
 
 
 def load_texts(folder: pathlib.Path) -> dict[str, str]:
@@ -118,14 +165,22 @@ class MessagePool:
     """Draws messages with every area equally likely, part of bank and card from Banking77."""
 
     BANKING_SHARE = 0.3
+    SENTENCE_SHARE = 0.4
 
-    def __init__(self, clinc: list[Message], banking: list[Message]):
+    def __init__(self, clinc: list[Message], banking: list[Message], sentences: list[Message]):
         self._clinc = [[m for m in clinc if m.area == area] for area in range(len(AREAS))]
         self._banking = [[m for m in banking if m.area == area] for area in range(len(AREAS))]
+        self._outside = [m for m in clinc if m.area == NONE]
+        self._sentences = sentences
 
-    def draw(self, rng: random.Random) -> Message:
-        area = rng.randrange(len(AREAS))
+    def draw(self, rng: random.Random, area: int | None = None) -> Message:
+        area = rng.randrange(len(AREAS)) if area is None else area
         extra = self._banking[area]
         if extra and rng.random() < self.BANKING_SHARE:
             return rng.choice(extra)
         return rng.choice(self._clinc[area])
+
+    def draw_outside(self, rng: random.Random) -> Message:
+        if self._sentences and rng.random() < self.SENTENCE_SHARE:
+            return rng.choice(self._sentences)
+        return rng.choice(self._outside)

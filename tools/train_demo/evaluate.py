@@ -13,17 +13,20 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from data import MAX_MESSAGES, Frame, MessagePool, load_clinc, split_texts, tokenize_texts
-from losses import token_losses
+from data import Frame, MessagePool, load_clinc, split_texts, tasks, tokenize_texts
+from losses import among, token_losses
 from model import Llama, load_folder
 from packing import IGNORE, Row, collate, fill_row, text_row
+
+SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 40, 48, 56)
 
 
 @dataclass
 class Answers:
-    """Of every question: the area, the inbox's size, and what is answered at full depth."""
+    """Of every question: its task, the answer, the inbox's size, and what the model answers."""
 
-    areas: Tensor
+    tasks: Tensor
+    right: Tensor
     sizes: Tensor
     full: Tensor
     lens: Tensor  # (layers - 1, questions), from layer 1
@@ -31,17 +34,20 @@ class Answers:
 
 
 @torch.no_grad()
-def ask(model: Llama, rows: list[Row], labels: list[int], at_once: int = 16) -> Answers:
+def ask(model: Llama, rows: list[Row], frame: Frame, tokens_at_once: int = 4096) -> Answers:
     parts = defaultdict(list)
-    depth = model.config.num_hidden_layers
+    depth, at_once = model.config.num_hidden_layers, max(1, tokens_at_once // len(rows[0].ids))
+    choices = torch.from_numpy(frame.choices)
     for begin in range(0, len(rows), at_once):
         batch = collate(rows[begin:begin + at_once])
         climb = model(batch.ids, batch.positions, batch.mask)
         asked = (batch.answers.flatten() != IGNORE).nonzero()[:, 0]
         positions = batch.positions.flatten()[asked]
-        best = lambda x: model.logits(x, labels).argmax(-1)
+        allowed = choices[batch.choices.flatten()[asked]]
+        best = lambda x: among(model.logits(x, frame.labels), allowed).argmax(-1)
         state = lambda layer: climb.states[layer].flatten(0, 1)[asked]
-        parts["areas"].append(batch.answers.flatten()[asked])
+        parts["tasks"].append(batch.tasks.flatten()[asked])
+        parts["right"].append(batch.answers.flatten()[asked])
         parts["sizes"].append(batch.sizes.flatten()[asked])
         parts["full"].append(best(state(depth)))
         parts["lens"].append(torch.stack([best(state(layer)) for layer in range(1, depth)]))
@@ -51,21 +57,36 @@ def ask(model: Llama, rows: list[Row], labels: list[int], at_once: int = 16) -> 
     return Answers(**{name: torch.cat(part, dim=-1) for name, part in parts.items()})
 
 
+def share(same: Tensor) -> str:
+    return f"{same.float().mean().item():.3f}" if same.numel() else "    -"
+
+
+def by_size(answers: Answers, task: int, bounds: list[int]) -> list[str]:
+    """Accuracy at full depth, by bounds of the number of messages."""
+    right = (answers.full == answers.right)[answers.tasks == task]
+    sizes = answers.sizes[answers.tasks == task]
+    return [share(right[(sizes > below) & (sizes <= bound)])
+            for below, bound in zip([0] + bounds, bounds)]
+
+
 def table(answers: Answers) -> str:
-    right = answers.full == answers.areas
-    lines = [f"questions {len(right)}  accuracy {right.float().mean():.3f}"]
     sizes = sorted(set(answers.sizes.tolist()))
-    lines.append("messages " + "  ".join(
-        f"{size}:{right[answers.sizes == size].float().mean():.3f}" for size in sizes))
-    lines.append("layer  lens acc/agree  SPADE acc/agree  SPADE agree at 1-2 messages")
-    few = answers.sizes <= 2
-    share = lambda same: same.float().mean().item()
-    for i, (lens, spade) in enumerate(zip(answers.lens, answers.spade)):
-        agrees = spade == answers.full
-        lines.append(f"{i + 1:5}"
-                     f"  {share(lens == answers.areas):.3f}/{share(lens == answers.full):.3f}"
-                     f"     {share(spade == answers.areas):.3f}/{share(agrees):.3f}"
-                     f"      {share(agrees[few]):.3f}")
+    bounds = [size for size in SIZES if size <= sizes[-1]]
+    present = [t for t in range(len(tasks.TASKS)) if (answers.tasks == t).any()]
+    lines = ["messages to   all  " + "  ".join(f"{bound:5}" for bound in bounds)]
+    for task in present:
+        right = (answers.full == answers.right)[answers.tasks == task]
+        lines.append(f"{tasks.TASKS[task]:7} {len(right):5} {share(right)}  "
+                     + "  ".join(by_size(answers, task, bounds)))
+    lines.append("after layer, accuracy/agreement with full depth: lens SPADE, "
+                 + ", ".join(tasks.TASKS[t] for t in present))
+    for layer, (lens, spade) in enumerate(zip(answers.lens, answers.spade), 1):
+        cells = []
+        for task in present:
+            of = answers.tasks == task
+            cells += [f"{share((way == answers.right)[of])}/{share((way == answers.full)[of])}"
+                      for way in (lens, spade)]
+        lines.append(f"{layer:5}  " + "  ".join(cells))
     return "\n".join(lines)
 
 
@@ -87,18 +108,18 @@ def main() -> None:
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder, see README.md")
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--rows", type=int, default=60, help="of each number of messages")
+    parser.add_argument("--rows", type=int, default=40, help="of each number of messages")
     parser.add_argument("--texts", type=pathlib.Path, help="token cache; also reports perplexity")
     args = parser.parse_args()
 
     tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
     model, frame = load_folder(args.model), Frame(tokenizer)
     length = model.config.max_position_embeddings
-    pool = MessagePool([frame.message(*m) for m in load_clinc(args.data, args.split)], [])
-    rng = random.Random(3)
+    messages = [frame.message(*m) for m in load_clinc(args.data, args.split)]
+    pool, rng = MessagePool(messages, [], []), random.Random(3)
     rows = [fill_row(rng, frame, pool, [size], length, in_order=0.0)
-            for size in range(1, MAX_MESSAGES + 1) for _ in range(args.rows)]
-    print(table(ask(model, rows, frame.labels)))
+            for size in SIZES for _ in range(args.rows)]
+    print(table(ask(model, rows, frame)))
     if args.texts:
         _, held_out = split_texts(tokenize_texts(args.data, tokenizer, args.texts))
         print(perplexities(model, held_out, length, rows=96))

@@ -5,18 +5,15 @@ import argparse
 import json
 import pathlib
 import shutil
-from dataclasses import asdict
 
 import torch
 from safetensors.torch import save_file
 
-from model import Config
-
 COPIED = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
-def config_json(config: Config) -> dict:
-    return dict(architectures=["LlamaForCausalLM"], model_type="llama", **asdict(config),
+def config_json(config: dict) -> dict:
+    return dict(architectures=["LlamaForCausalLM"], model_type="llama", **config,
                 hidden_act="silu", tie_word_embeddings=True, attention_bias=False, mlp_bias=False,
                 bos_token_id=0, eos_token_id=1, torch_dtype="bfloat16")
 
@@ -37,7 +34,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(weights, args.out / "model.safetensors", metadata={"format": "pt"})
     (args.out / "model.safetensors").chmod(0o644)  # save_file writes 0600
-    (args.out / "config.json").write_text(json.dumps(config_json(Config()), indent=2) + "\n")
+    (args.out / "config.json").write_text(json.dumps(config_json(saved["config"]), indent=2) + "\n")
     for name in COPIED:
         if (args.tokenizer / name).resolve() != (args.out / name).resolve():
             shutil.copyfile(args.tokenizer / name, args.out / name)

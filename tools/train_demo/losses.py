@@ -1,4 +1,4 @@
-"""What the model is taught: areas at full depth, by the lens and by the SPADE pass; and text."""
+"""What the model is taught: answers at full depth, by the lens and by the SPADE pass; and text."""
 
 from dataclasses import dataclass
 
@@ -14,25 +14,31 @@ PROBE_LAYERS = (2, 3, 4)
 
 
 class Probes(nn.Module):
-    """Read a message's area and number from its last token in lower layers. Not exported.
+    """Read a message's area, intent and number from its last token in lower layers. Not exported.
 
     They give every message a gradient of its own close to where it should be understood; without
     them areas are worked out in the upper layers, where early exits cannot see them.
     """
 
-    def __init__(self, hidden: int, areas: int, numbers: int):
+    SHARES = {"areas": 1.0, "intents": 0.5, "numbers": 0.3}
+
+    def __init__(self, hidden: int, classes: dict[str, int]):
         super().__init__()
-        self.areas = nn.ModuleList(nn.Linear(hidden, areas) for _ in PROBE_LAYERS)
-        self.numbers = nn.ModuleList(nn.Linear(hidden, numbers) for _ in PROBE_LAYERS)
+        self.heads = nn.ModuleDict({name: nn.ModuleList(nn.Linear(hidden, count)
+                                                        for _ in PROBE_LAYERS)
+                                    for name, count in classes.items()})
 
     def loss(self, climb: Climb, batch: Batch) -> Tensor:
-        rows = (batch.messages.flatten() != IGNORE).nonzero()[:, 0]
-        areas, numbers = batch.messages.flatten()[rows], batch.numbers.flatten()[rows]
+        rows = (batch.numbers.flatten() != IGNORE).nonzero()[:, 0]
         total = climb.states[0].new_zeros(())
-        for layer, area, number in zip(PROBE_LAYERS, self.areas, self.numbers):
-            x = F.rms_norm(climb.states[layer].flatten(0, 1)[rows], (area.in_features,))
-            total = total + F.cross_entropy(area(x).float(), areas)
-            total = total + 0.3 * F.cross_entropy(number(x).float(), numbers)
+        for at, layer in enumerate(PROBE_LAYERS):
+            x = climb.states[layer].flatten(0, 1)[rows]
+            x = F.rms_norm(x, x.shape[-1:])
+            for name, heads in self.heads.items():
+                goals = getattr(batch, name).flatten()[rows]
+                part = F.cross_entropy(heads[at](x).float(), goals, ignore_index=IGNORE,
+                                       reduction="sum")
+                total = total + self.SHARES[name] * part / (goals != IGNORE).sum().clamp(min=1)
         return total / len(PROBE_LAYERS)
 
 
@@ -47,32 +53,40 @@ class Weights:
     teacher: float = 0.5  # share of the full depth's own distribution in early targets
 
 
-def early_loss(logits: Tensor, areas: Tensor, teacher: Tensor, share: float) -> Tensor:
+def among(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Logits of labels, those that are no answer to the question out of the running."""
+    return logits.float().masked_fill(~allowed, -1e4)
+
+
+def early_loss(logits: Tensor, answers: Tensor, teacher: Tensor, share: float) -> Tensor:
     """Cross entropy among the labels with the answer and with what full depth says."""
-    goal = (1 - share) * F.one_hot(areas, logits.shape[-1]) + share * teacher
-    return F.cross_entropy(logits.float(), goal)
+    goal = (1 - share) * F.one_hot(answers, logits.shape[-1]) + share * teacher
+    return F.cross_entropy(logits, goal)
 
 
-def answer_losses(model: Llama, climb: Climb, batch: Batch, labels: list[int], weights: Weights,
-                  generator: torch.Generator) -> dict[str, Tensor]:
+def answer_losses(model: Llama, climb: Climb, batch: Batch, labels: list[int], choices: Tensor,
+                  weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
+    """`labels`: token ids; `choices` (sets, labels): which of them each kind of question allows."""
     rows = (batch.answers.flatten() != IGNORE).nonzero()[:, 0]
-    areas, positions = batch.answers.flatten()[rows], batch.positions.flatten()[rows]
+    answers, positions = batch.answers.flatten()[rows], batch.positions.flatten()[rows]
+    allowed = choices[batch.choices.flatten()[rows]]
     last = model.logits(climb.states[-1].flatten(0, 1)[rows])
     losses = {"full": F.cross_entropy(last.float(), batch.targets.flatten()[rows])}
-    teacher = last.detach()[:, labels].float().softmax(-1)
+    teacher = among(last.detach()[:, labels], allowed).softmax(-1)
 
     # Each answer leaves at one layer by the SPADE pass, and is read by the lens at another.
     depth = model.config.num_hidden_layers
     exits = torch.randint(FIRST_EXIT, depth, rows.shape, generator=generator)
     order = exits.argsort(stable=True)
     ends = model.spade(climb, rows[order], exits[order], positions[order])
-    losses["spade"] = early_loss(model.logits(ends, labels), areas[order], teacher[order],
-                                 weights.teacher)
+    losses["spade"] = early_loss(among(model.logits(ends, labels), allowed[order]),
+                                 answers[order], teacher[order], weights.teacher)
     seen = torch.randint(FIRST_EXIT, depth, rows.shape, generator=generator)
     stack = torch.stack([climb.states[layer].flatten(0, 1)[rows] for layer in
                          range(FIRST_EXIT, depth)])
     read = stack[seen - FIRST_EXIT, torch.arange(len(rows))]
-    losses["lens"] = early_loss(model.logits(read, labels), areas, teacher, weights.teacher)
+    losses["lens"] = early_loss(among(model.logits(read, labels), allowed), answers, teacher,
+                                weights.teacher)
     return losses
 
 

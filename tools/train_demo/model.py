@@ -4,8 +4,9 @@ Written out rather than taken from transformers: training needs the rows after e
 of its own and the two-token sequences that join on the way up.
 """
 
+import json
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +16,18 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Config:
-    hidden_size: int = 192
-    intermediate_size: int = 512
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 3
-    num_key_value_heads: int = 1
-    head_dim: int = 64
-    vocab_size: int = 4096
-    max_position_embeddings: int = 256
-    rms_norm_eps: float = 1e-5
-    rope_theta: float = 10000.0
+    """Named as in config.json."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope_theta: float
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -165,8 +168,33 @@ class Llama(nn.Module):
 
 
 def load_folder(folder: pathlib.Path) -> Llama:
-    """The model of a Hugging Face folder of this shape, in single precision."""
-    model = Llama(Config())
+    """The model of a Hugging Face folder of this architecture, in single precision."""
+    config = json.loads((folder / "config.json").read_text())
+    model = Llama(Config(**{field.name: config[field.name] for field in fields(Config)}))
     model.load_state_dict({name.removeprefix("model."): tensor.float()
                            for name, tensor in load_file(folder / "model.safetensors").items()})
     return model
+
+
+def grow(model: Llama, layers: int, context: int) -> Llama:
+    """The same function, deeper and with room for longer prompts.
+
+    Added layers add nothing to the residual stream at first. They are spread over the upper half:
+    lower layers, which early exits read, stay as they were trained.
+    """
+    old = model.config
+    added = layers - old.num_hidden_layers
+    if added < 0 or context < old.max_position_embeddings:
+        raise ValueError("a model can only grow")
+    grown = Llama(replace(old, num_hidden_layers=layers, max_position_embeddings=context))
+    grown.embed_tokens, grown.norm = model.embed_tokens, model.norm
+    first = old.num_hidden_layers // 2 - 1
+    stack = list(model.layers)
+    for i in reversed(range(added)):
+        at = first + (i + 1) * (old.num_hidden_layers - first) // added
+        fresh = grown.layers[-1 - i]
+        nn.init.zeros_(fresh.self_attn.o_proj.weight)
+        nn.init.zeros_(fresh.mlp.down_proj.weight)
+        stack.insert(at, fresh)
+    grown.layers = nn.ModuleList(stack)
+    return grown

@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from data import BOS, EOS, Frame, Message, MessagePool
+from data import BOS, EOS, Frame, MessagePool
+from inbox import TASK_SHARES, Inbox, draw_inbox
 
 IGNORE = -100
+MOST_MISSES = 3  # inboxes drawn that do not fit before a row counts as full
+# Columns of a row that say what is learned at a token, IGNORE where nothing is.
+LEARNED = ("targets", "answers", "choices", "tasks", "sizes", "areas", "intents", "numbers")
 
 
 @dataclass
@@ -23,10 +27,13 @@ class Row:
     inboxes: list[int] = field(default_factory=list)
     questions: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)  # next token, where it is learned
-    answers: list[int] = field(default_factory=list)  # area, where the next token is the answer
-    messages: list[int] = field(default_factory=list)  # area, at a message's last token
-    numbers: list[int] = field(default_factory=list)  # the message's number, there too
-    sizes: list[int] = field(default_factory=list)  # messages of the inbox, at answers
+    answers: list[int] = field(default_factory=list)  # label, where the next token is the answer
+    choices: list[int] = field(default_factory=list)  # labels it is among (row of Frame.choices)
+    tasks: list[int] = field(default_factory=list)  # what is asked there
+    sizes: list[int] = field(default_factory=list)  # messages of the inbox, there too
+    areas: list[int] = field(default_factory=list)  # of a message, at its last token
+    intents: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
 
     def add(self, ids, position, inbox, question):
         count = len(ids)
@@ -34,7 +41,8 @@ class Row:
         self.positions += range(position, position + count)
         self.inboxes += [inbox] * count
         self.questions += [question] * count
-        for column in (self.targets, self.answers, self.messages, self.numbers, self.sizes):
+        for name in LEARNED:
+            column = getattr(self, name)
             column += [IGNORE] * count
         return position + count
 
@@ -43,29 +51,22 @@ class Row:
         self.add([EOS] * (length - len(self.ids)), 0, -1, -1)
 
 
-@dataclass
-class Inbox:
-    messages: list[Message]
-    asked: list[int]
-    in_order: bool  # questions follow one another in the text, as Generate writes them
-
-
 def inbox_length(frame: Frame, inbox: Inbox) -> int:
     length = sum(len(frame.number[i]) + len(m.ids) for i, m in enumerate(inbox.messages))
     extra = 2 if inbox.in_order else 0
-    return length + sum(len(frame.question[i]) + extra for i in inbox.asked)
+    return length + sum(len(question.ids) + extra for question in inbox.asked)
 
 
 def add_inbox(row: Row, frame: Frame, inbox: Inbox, number: int) -> None:
     at = len(frame.header)
     for i, message in enumerate(inbox.messages):
         at = row.add(frame.number[i] + list(message.ids), at, number, 0)
-        row.messages[-1], row.numbers[-1] = message.area, i
-    for turn, i in enumerate(inbox.asked):
-        area = inbox.messages[i].area
-        question = 0 if inbox.in_order else len(row.ids)
-        end = row.add(list(frame.question[i]), at, number, question)
-        row.targets[-1], row.answers[-1] = frame.labels[area], area
+        row.areas[-1], row.intents[-1], row.numbers[-1] = message.area, message.intent, i
+    for turn, question in enumerate(inbox.asked):
+        group = 0 if inbox.in_order else len(row.ids)
+        end = row.add(list(question.ids), at, number, group)
+        row.targets[-1], row.answers[-1] = frame.labels[question.answer], question.answer
+        row.choices[-1], row.tasks[-1] = question.choices, question.task
         row.sizes[-1] = len(inbox.messages)
         if inbox.in_order:
             at = _add_answer(row, frame, inbox, turn, end, number)
@@ -73,39 +74,32 @@ def add_inbox(row: Row, frame: Frame, inbox: Inbox, number: int) -> None:
 
 def _add_answer(row, frame, inbox, turn, at, number):
     """The answer's token and the targets of everything that Generate writes from it on."""
+    question = inbox.asked[turn]
     if turn > 0:
-        begin = len(row.ids) - len(frame.question[inbox.asked[turn]])
-        for i in range(begin, len(row.ids)):
+        for i in range(len(row.ids) - len(question.ids), len(row.ids)):
             row.targets[i - 1] = row.ids[i]
-    area = inbox.messages[inbox.asked[turn]].area
-    at = row.add([frame.labels[area]] + frame.newline, at, number, 0)
+    at = row.add([frame.labels[question.answer]] + frame.newline, at, number, 0)
     row.targets[-2] = row.ids[-1]
     if turn == len(inbox.asked) - 1:
         row.targets[-1] = EOS
     return at
 
 
-def draw_inbox(rng: random.Random, pool: MessagePool, sizes: list[int], in_order: float) -> Inbox:
-    count = rng.choice(sizes)
-    messages = [pool.draw(rng) for _ in range(count)]
-    if rng.random() < in_order:
-        return Inbox(messages, list(range(rng.randrange(count), count)), True)
-    return Inbox(messages, rng.sample(range(count), count), False)
-
-
 def fill_row(rng: random.Random, frame: Frame, pool: MessagePool, sizes: list[int], length: int,
-             in_order: float = 0.25) -> Row:
-    """Inboxes with all their questions, as many as fit; at least one."""
+             in_order: float = 0.25, shares: dict[str, float] = TASK_SHARES) -> Row:
+    """Inboxes with their questions, as many as fit; at least one."""
     row = Row()
     row.add(list(frame.header), 0, 0, 0)
-    while True:
-        inbox = draw_inbox(rng, pool, sizes, in_order)
+    misses = 0
+    while misses < MOST_MISSES:
+        inbox = draw_inbox(rng, frame, pool, sizes, in_order, shares)
         alone = row.inboxes[-1] == 0
         while alone and len(row.ids) + inbox_length(frame, inbox) > length and inbox.asked:
             inbox.asked.pop()
         if len(row.ids) + inbox_length(frame, inbox) > length:
-            break
-        add_inbox(row, frame, inbox, row.inboxes[-1] + 1)
+            misses += 1
+        else:
+            add_inbox(row, frame, inbox, row.inboxes[-1] + 1)
     row.pad(length)
     return row
 
@@ -126,9 +120,12 @@ class Batch:
     mask: torch.Tensor  # (rows, length, length), added to attention scores
     targets: torch.Tensor
     answers: torch.Tensor
-    messages: torch.Tensor
-    numbers: torch.Tensor
+    choices: torch.Tensor
+    tasks: torch.Tensor
     sizes: torch.Tensor
+    areas: torch.Tensor
+    intents: torch.Tensor
+    numbers: torch.Tensor
 
 
 def collate(rows: list[Row]) -> Batch:
@@ -141,5 +138,4 @@ def collate(rows: list[Row]) -> Batch:
     for group in (inboxes, questions):
         sees = sees & ((group[:, None, :] == 0) | (group[:, None, :] == group[:, :, None]))
     mask = torch.zeros(sees.shape, dtype=torch.bfloat16).masked_fill_(~sees, -torch.inf)
-    return Batch(column("ids"), column("positions"), mask, column("targets"),
-                 column("answers"), column("messages"), column("numbers"), column("sizes"))
+    return Batch(column("ids"), column("positions"), mask, **{n: column(n) for n in LEARNED})

@@ -18,14 +18,16 @@ import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
 
-from data import (AREAS, MAX_MESSAGES, Frame, MessagePool, load_banking, load_clinc,
-                  split_texts, tokenize_texts)
+from data import (AREAS, INTENTS, MAX_MESSAGES, Frame, MessagePool, load_banking, load_clinc,
+                  load_sentences, split_texts, tokenize_texts, with_words_dropped)
 from evaluate import ask, perplexities, table
 from losses import Probes, Weights, answer_losses, token_losses
-from model import load_folder
+from model import grow, load_folder
 from packing import Batch, collate, fill_row, text_row
 
 TEXT_SHARES = {"novels": 0.5, "stories": 0.4, "wikitext": 0.1}
+LONG_EVERY = 4  # one step in so many is of rows that fill the context
+SHORT_MESSAGES = 12  # at most, in an inbox of the other steps
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,9 +39,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for checkpoints")
     parser.add_argument("--minutes", type=float, default=80)
     parser.add_argument("--save-minutes", type=float, default=4)
-    parser.add_argument("--rows", type=int, default=8, help="of --length tokens, a step and process")
-    parser.add_argument("--text-rows", type=int, default=2, help="of them, plain text")
-    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=2048, help="a step and process")
+    parser.add_argument("--text-share", type=float, default=0.25, help="of the rows, plain text")
+    parser.add_argument("--length", type=int, default=256, help="of a row, but in long steps")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--threads", type=int, default=1, help="of a process")
     parser.add_argument("--seed", type=int, default=8)
@@ -70,31 +74,37 @@ class Source:
     def __init__(self, args: argparse.Namespace, tokenizer: Tokenizer):
         self._args, self._rng = args, random.Random()
         self.frame = Frame(tokenizer)
-        message = self.frame.message
         train = load_clinc(args.data, "train")
-        self.frame.check([text for text, _ in train[:MAX_MESSAGES]])
-        self._pool = MessagePool([message(*m) for m in train],
-                                 [message(*m) for m in load_banking(args.data)])
-        held_out = MessagePool([message(*m) for m in load_clinc(args.data, "val")], [])
+        self.frame.check([text for text, _, _ in train[:MAX_MESSAGES]])
         rng = random.Random(1)
-        self.val_rows = [fill_row(rng, self.frame, held_out, list(range(1, MAX_MESSAGES + 1)),
-                                  args.length) for _ in range(64)]
+        self._pool = MessagePool(*(
+            [self.frame.message(*m) for m in with_words_dropped(messages, rng)]
+            for messages in (train, load_banking(args.data), load_sentences(args.data))))
+        held_out = MessagePool([self.frame.message(*m) for m in load_clinc(args.data, "val")],
+                               [], [])
+        self.val_rows = [fill_row(rng, self.frame, held_out, list(range(1, SHORT_MESSAGES + 1)),
+                                  args.length, in_order=0.0) for _ in range(80)]
+        self.val_long = [fill_row(rng, self.frame, held_out, list(range(13, MAX_MESSAGES + 1)),
+                                  args.context, in_order=0.0) for _ in range(12)]
         texts = tokenize_texts(args.data, tokenizer, args.out / "texts.npz")
         self._texts, self.held_out = split_texts(texts)
 
     def seed(self, *parts: int) -> None:
         self._rng.seed(str(parts))
 
-    def batch(self, progress: float) -> Batch:
-        # Inboxes grow in the first third; small ones stay common.
-        largest = min(MAX_MESSAGES, 4 + int(progress * 3 * MAX_MESSAGES))
-        sizes = [1, 2, 2, 3, 4] + list(range(3, largest + 1))
+    def batch(self, step: int) -> Batch:
         args, rng = self._args, self._rng
-        rows = [fill_row(rng, self.frame, self._pool, sizes, args.length)
-                for _ in range(args.rows - args.text_rows)]
-        for _ in range(args.text_rows):
-            name = rng.choices(list(TEXT_SHARES), list(TEXT_SHARES.values()))[0]
-            rows.append(text_row(rng, self._texts[name], args.length))
+        if step % LONG_EVERY == 0:
+            length, sizes = args.context, list(range(8, MAX_MESSAGES + 1))
+        else:
+            length, sizes = args.length, [1, 1, 2, 2, 3, 4] + list(range(3, SHORT_MESSAGES + 1))
+        rows = []
+        for _ in range(args.tokens // length):
+            if rows and rng.random() < args.text_share:
+                name = rng.choices(list(TEXT_SHARES), list(TEXT_SHARES.values()))[0]
+                rows.append(text_row(rng, self._texts[name], length))
+            else:
+                rows.append(fill_row(rng, self.frame, self._pool, sizes, length))
         return collate(rows)
 
 
@@ -110,8 +120,10 @@ class Trainer:
         self.args, self.weights = args, Weights()
         tokenizer = Tokenizer.from_file(str(args.from_model / "tokenizer.json"))
         self.source = Source(args, tokenizer)
-        self.model = load_folder(args.from_model)
-        self.probes = Probes(self.model.config.hidden_size, len(AREAS), MAX_MESSAGES)
+        self.choices = torch.from_numpy(self.source.frame.choices)
+        self.model = grow(load_folder(args.from_model), args.layers, args.context)
+        self.probes = Probes(self.model.config.hidden_size, {
+            "areas": len(AREAS), "intents": len(INTENTS), "numbers": MAX_MESSAGES})
         self.both = torch.nn.ModuleList([self.model, self.probes])
         self.optimizer = make_optimizer(self.both, args.rate)
         self.seconds, self.step, self.tokens = 0.0, 0, 0
@@ -122,7 +134,7 @@ class Trainer:
         self.source.seed(args.seed, rank(), self.step)
         self.generator = torch.Generator().manual_seed(args.seed + 1000 * rank() + self.step)
         if args.compile:
-            torch._dynamo.config.recompile_limit = 32  # a layer is one variant
+            torch._dynamo.config.recompile_limit = 128  # a layer is a variant for each length
             for layer in self.model.layers:
                 layer.compile(dynamic=False)
 
@@ -136,7 +148,8 @@ class Trainer:
 
     def save(self) -> None:
         state = dict(both=self.both.state_dict(), optimizer=self.optimizer.state_dict(),
-                     seconds=self.seconds, step=self.step, tokens=self.tokens)
+                     config=asdict(self.model.config), seconds=self.seconds, step=self.step,
+                     tokens=self.tokens)
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.rename(self.checkpoint)
@@ -150,11 +163,11 @@ class Trainer:
         rate *= 0.5 * (1 + math.cos(math.pi * progress)) + 0.01
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.source.batch(progress)
+        batch = self.source.batch(self.step)
         with torch.autocast("cpu", torch.bfloat16):
             climb = self.model(batch.ids, batch.positions, batch.mask)
             losses = answer_losses(self.model, climb, batch, self.source.frame.labels,
-                                   self.weights, self.generator)
+                                   self.choices, self.weights, self.generator)
             losses |= token_losses(self.model, climb, batch)
             losses["probe"] = self.probes.loss(climb, batch)
             total = sum(getattr(self.weights, name) * loss for name, loss in losses.items())
@@ -171,11 +184,13 @@ class Trainer:
     def report(self) -> None:
         self.model.eval()
         with torch.autocast("cpu", torch.bfloat16):
-            answers = ask(self.model, self.source.val_rows, self.source.frame.labels)
+            answers = [ask(self.model, rows, self.source.frame)
+                       for rows in (self.source.val_rows, self.source.val_long)]
             text = perplexities(self.model, self.source.held_out, self.args.length)
         self.model.train()
         print(f"-- step {self.step}, {self.tokens / 1e6:.2f}M tokens, "
-              f"{self.seconds / 60:.1f} minutes\n{table(answers)}\n{text}", flush=True)
+              f"{self.seconds / 60:.1f} minutes\n{table(answers[0])}\n{table(answers[1])}\n{text}",
+              flush=True)
 
     def run(self) -> None:
         saved, means = self.seconds, {}
