@@ -17,6 +17,7 @@ class Question:
     ids: tuple[int, ...]
     answer: int  # of Frame.labels
     choices: int  # row of Frame.choices
+    named: tuple[tuple[int, int], ...] = ()  # of `same`: (tokens from the end, area) at each number
 
 
 @dataclass
@@ -35,8 +36,11 @@ def ask(frame: Frame, task: str, messages: list[Message], k: int, j: int = 0) ->
     intent = None if messages[k].intent == NONE else INTENTS[messages[k].intent][1]
     label = tasks.answer(task, name_of(area), intent, name_of(messages[j].area))
     choices = {"area": 0, "intent": 1 + area}.get(task, 1 + len(AREAS))
+    named = ()
+    if task == "same":  # "... J and K:"
+        named = ((2 + len(frame.encode(f" and {k + 1}")), messages[j].area), (2, area))
     return Question(tasks.TASKS.index(task), tuple(frame.question(task, k, j)),
-                    frame.answer(label), choices)
+                    frame.answer(label), choices, named)
 
 
 def draw_pair(rng: random.Random, messages: list[Message]) -> tuple[int, int] | None:

@@ -10,36 +10,37 @@ from model import Climb, Llama
 from packing import IGNORE, Batch
 
 FIRST_EXIT = 3
-PROBE_LAYERS = (2, 3, 4)
 
 
 class Probes(nn.Module):
-    """Read a message's area, intent and number from its last token in lower layers. Not exported.
+    """Linear readings of lower layers where something is known. Not exported.
 
-    They give every message a gradient of its own close to where it should be understood; without
-    them areas are worked out in the upper layers, where early exits cannot see them.
+    A message's area, intent and number are read from its last token, in layers close to where it should be
+    understood: without that areas are worked out in the upper layers, where early exits cannot see
+    them. The areas of the two messages that `same` compares are read from their numbers in the question,
+    a little higher: without that the comparison is not learned at all.
     """
 
-    SHARES = {"areas": 1.0, "intents": 0.5, "numbers": 0.3}
+    LAYERS = {"areas": (2, 3, 4), "intents": (2, 3, 4), "numbers": (2, 3, 4), "named": (6, 8)}
+    SHARES = {"areas": 1.0, "intents": 0.5, "numbers": 0.3, "named": 1.0}
 
     def __init__(self, hidden: int, classes: dict[str, int]):
         super().__init__()
         self.heads = nn.ModuleDict({name: nn.ModuleList(nn.Linear(hidden, count)
-                                                        for _ in PROBE_LAYERS)
+                                                        for _ in self.LAYERS[name])
                                     for name, count in classes.items()})
 
     def loss(self, climb: Climb, batch: Batch) -> Tensor:
-        rows = (batch.numbers.flatten() != IGNORE).nonzero()[:, 0]
         total = climb.states[0].new_zeros(())
-        for at, layer in enumerate(PROBE_LAYERS):
-            x = climb.states[layer].flatten(0, 1)[rows]
-            x = F.rms_norm(x, x.shape[-1:])
-            for name, heads in self.heads.items():
-                goals = getattr(batch, name).flatten()[rows]
-                part = F.cross_entropy(heads[at](x).float(), goals, ignore_index=IGNORE,
-                                       reduction="sum")
-                total = total + self.SHARES[name] * part / (goals != IGNORE).sum().clamp(min=1)
-        return total / len(PROBE_LAYERS)
+        for name, heads in self.heads.items():
+            goals = getattr(batch, name).flatten()
+            rows = (goals != IGNORE).nonzero()[:, 0]
+            for layer, head in zip(self.LAYERS[name], heads):
+                x = climb.states[layer].flatten(0, 1)[rows]
+                x = head(F.rms_norm(x, x.shape[-1:])).float()
+                part = F.cross_entropy(x, goals[rows], reduction="sum") / max(1, len(rows))
+                total = total + self.SHARES[name] / len(heads) * part
+        return total
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from inbox import TASK_SHARES, Inbox, draw_inbox
 IGNORE = -100
 MOST_MISSES = 3  # inboxes drawn that do not fit before a row counts as full
 # Columns of a row that say what is learned at a token, IGNORE where nothing is.
-LEARNED = ("targets", "answers", "choices", "tasks", "sizes", "areas", "intents", "numbers")
+LEARNED = ("targets", "answers", "choices", "tasks", "sizes", "areas", "intents", "numbers",
+           "named")
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Row:
     areas: list[int] = field(default_factory=list)  # of a message, at its last token
     intents: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)  # area of a message that the question names
 
     def add(self, ids, position, inbox, question):
         count = len(ids)
@@ -67,6 +69,8 @@ def add_inbox(row: Row, frame: Frame, inbox: Inbox, number: int) -> None:
         end = row.add(list(question.ids), at, number, group)
         row.targets[-1], row.answers[-1] = frame.labels[question.answer], question.answer
         row.choices[-1], row.tasks[-1] = question.choices, question.task
+        for back, area in question.named:
+            row.named[-back] = area
         row.sizes[-1] = len(inbox.messages)
         if inbox.in_order:
             at = _add_answer(row, frame, inbox, turn, end, number)
@@ -126,6 +130,7 @@ class Batch:
     areas: torch.Tensor
     intents: torch.Tensor
     numbers: torch.Tensor
+    named: torch.Tensor
 
 
 def collate(rows: list[Row]) -> Batch:

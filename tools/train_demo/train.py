@@ -123,7 +123,8 @@ class Trainer:
         self.choices = torch.from_numpy(self.source.frame.choices)
         self.model = grow(load_folder(args.from_model), args.layers, args.context)
         self.probes = Probes(self.model.config.hidden_size, {
-            "areas": len(AREAS), "intents": len(INTENTS), "numbers": MAX_MESSAGES})
+            "areas": len(AREAS), "intents": len(INTENTS), "numbers": MAX_MESSAGES,
+            "named": len(AREAS)})
         self.both = torch.nn.ModuleList([self.model, self.probes])
         self.optimizer = make_optimizer(self.both, args.rate)
         self.seconds, self.step, self.tokens = 0.0, 0, 0
