@@ -39,8 +39,8 @@ RUN apt-get update \
       libprometheus-cpp-pull1.0 libprotobuf32 libspdlog1.10 libssl3 libutf8proc2 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin spade
-COPY models/tickets-5m /usr/share/spade/models/tickets-5m
-ENV SPADE_MODEL=/usr/share/spade/models/tickets-5m
+COPY models/tickets-7m /usr/share/spade/models/tickets-7m
+ENV SPADE_MODEL=/usr/share/spade/models/tickets-7m
 EXPOSE 50051 9090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --start-interval=2s \
   CMD ["/opt/spade/bin/spade-client", "--deadline", "3", "health"]

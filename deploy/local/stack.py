@@ -11,10 +11,10 @@ import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODEL = ROOT / "models/tickets-5m"
+MODEL = ROOT / "models/tickets-7m"
 LABELS = " bank, card, food, home, car, travel, tools, work, chat, settings"
 START_SECONDS = 120
-MOST_PROMPT_BYTES = 700  # about 175 tokens, of a context of 256
+MOST_PROMPT_BYTES = 2500  # about 650 tokens, of a context of 1,024
 
 CONFIG = """\
 global:
@@ -126,7 +126,7 @@ class Stack:
     def _prompts(self):
         """Those of the model that leave room for a generation's tokens."""
         path = pathlib.Path(self.folder.name) / "prompts.jsonl"
-        lines = (MODEL / "calibration.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = (MODEL / "evaluation.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         path.write_text("".join(line for line in lines if len(line) < MOST_PROMPT_BYTES),
                         encoding="utf-8")
         return path

@@ -209,7 +209,7 @@ absl::StatusOr<bool> RunAll(Options options) {
 
 int main(int argc, char** argv) {
   spade::bench::Options options;
-  options.engine.model_directory = "models/tickets-5m";
+  options.engine.model_directory = "models/tickets-7m";
   CLI::App app("EXACT, VERIFIED and FAST side by side; exit status 1 where VERIFIED differs");
   app.add_option("--model", options.engine.model_directory, "with its calibrations")
       ->capture_default_str();

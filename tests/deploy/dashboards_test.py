@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "deploy/local"), str(ROOT / "deploy/grafana")]
 
 import queries  # noqa: E402
-from stack import Stack  # noqa: E402
+from stack import MODEL, Stack  # noqa: E402
 
 try:
     import draw
@@ -53,7 +53,7 @@ class DashboardsTest(unittest.TestCase):
     def test_the_model_variable_lists_the_model(self):
         series = self.stack.prometheus.query_range("spade_requests_running", self.started,
                                                    time.time(), 1)
-        self.assertEqual({s["labels"]["model_name"] for s in series}, {"tickets-5m"})
+        self.assertEqual({s["labels"]["model_name"] for s in series}, {MODEL.name})
 
     @unittest.skipIf(draw is None, "needs python3-matplotlib")
     def test_every_dashboard_has_a_picture(self):

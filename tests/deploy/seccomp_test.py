@@ -69,7 +69,7 @@ class SeccompTest(unittest.TestCase):
         target = f"127.0.0.1:{free_port()}"
         with tempfile.TemporaryFile("w+") as log:
             server = subprocess.Popen(
-                [SERVER, "--model", ROOT / "models/tickets-5m", "--listen", target,
+                [SERVER, "--model", ROOT / "models/tickets-7m", "--listen", target,
                  "--metrics-listen", f"127.0.0.1:{free_port()}", "--kv-memory", "8MiB"],
                 stdout=log, stderr=log, preexec_fn=confine)
             try:
