@@ -18,6 +18,7 @@ from losses import among, token_losses
 from model import Llama, load_folder
 from packing import IGNORE, Row, collate, fill_row, text_row
 
+TEXT_LENGTH = 256  # tokens of plain text that perplexity is of
 SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 40, 48, 56)
 
 
@@ -122,7 +123,7 @@ def main() -> None:
     print(table(ask(model, rows, frame)))
     if args.texts:
         _, held_out = split_texts(tokenize_texts(args.data, tokenizer, args.texts))
-        print(perplexities(model, held_out, length, rows=96))
+        print(perplexities(model, held_out, TEXT_LENGTH, rows=96))
 
 
 if __name__ == "__main__":
