@@ -18,7 +18,7 @@ class Probes(nn.Module):
     A message's area, intent and number are read from its last token, in layers close to where it should be
     understood: without that areas are worked out in the upper layers, where early exits cannot see
     them. The areas of the two messages that `same` compares are read from their numbers in the question,
-    a little higher: without that the comparison is not learned at all.
+    a little higher, for the comparison to have something to compare.
     """
 
     LAYERS = {"areas": (2, 3, 4), "intents": (2, 3, 4), "numbers": (2, 3, 4), "named": (6, 8)}
