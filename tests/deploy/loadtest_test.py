@@ -12,8 +12,9 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy/local"))
 
-from stack import Stack  # noqa: E402
+from stack import MODEL, Stack  # noqa: E402
 
+CONTEXT = json.loads((MODEL / "config.json").read_text())["max_position_embeddings"]
 # The format of Azure's published traces; 4,000 tokens do not fit this model.
 TRACE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
     f"2023-11-16 18:15:{46 + i // 5}.{i % 5 * 2}000000,{context},{generated}\n"
@@ -46,8 +47,8 @@ class LoadtestTest(unittest.TestCase):
         self.assertGreater(run["duration"], 1.8)  # 3.8 s, twice as fast
         longest = 4000 + 300
         self.assertLessEqual(run["total_input_tokens"],
-                             5 * (374 + 4000 + 91 + 800) * 256 / longest + 20)
-        self.assertGreater(run["total_output_tokens"], 5 * 300 * 256 / longest * 0.9)
+                             5 * (374 + 4000 + 91 + 800) * CONTEXT / longest + 20)
+        self.assertGreater(run["total_output_tokens"], 5 * 300 * CONTEXT / longest * 0.9)
 
     def test_a_sweep_ends_where_the_server_saturates(self):
         page = self.folder / "sweep.html"
