@@ -5,6 +5,7 @@
 #include <chrono>
 #include <new>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "engine/base/reason.h"
@@ -20,15 +21,22 @@
 namespace spade {
 namespace {
 
-// One request that memory does not suffice for must not end the process. (On the loop's thread it
-// would: a step cannot be left in the middle.)
-template <typename Submit>
-absl::StatusOr<Engine::RequestHandle> OrOutOfMemory(Submit submit) {
+// One request that memory does not suffice for must not end the process. (In a step it would: that
+// cannot be left in the middle.)
+template <typename Function>
+auto OrOutOfMemory(Function function) -> decltype(function()) {
   try {
-    return submit();
+    return function();
   } catch (const std::bad_alloc&) {
     return OutOfMemory();
   }
+}
+
+template <typename Request>
+RequestRecord RecordOf(const Request& request) {
+  RequestRecord record = spade::RecordOf(request.context, request.mode);
+  record.decides = std::is_same_v<Request, DecideRequest>;
+  return record;
 }
 
 }  // namespace
@@ -81,9 +89,8 @@ class Engine::Impl {
   }
 
   // Counts and notes what is refused; what is accepted is noted when it ends.
-  void NoteRefusal(Rpc rpc, RequestRecord record, const absl::Status& status) {
-    if (status.ok()) return;
-    metrics_.OnRefused(rpc, status.code());
+  void NoteRefusal(RequestRecord record, const absl::Status& status) {
+    metrics_.OnRefused(record.decides ? Rpc::kDecide : Rpc::kGenerate, status.code());
     record.code = status.code();
     record.reason = ReasonOf(status);
     log_.Add(std::move(record));
@@ -158,9 +165,9 @@ const Tokenizer& Engine::tokenizer() const { return *impl_->parts().tokenizer; }
 absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
                                                        std::shared_ptr<GenerateSink> sink) {
   return OrOutOfMemory([&] {
-    RequestRecord record = RecordOf(request.context, request.mode);
+    RequestRecord record = RecordOf(request);
     auto handle = impl_->Generate(std::move(request), std::move(sink));
-    impl_->NoteRefusal(Rpc::kGenerate, std::move(record), handle.status());
+    if (!handle.ok()) impl_->NoteRefusal(std::move(record), handle.status());
     return handle;
   });
 }
@@ -168,29 +175,24 @@ absl::StatusOr<Engine::RequestHandle> Engine::Generate(GenerateRequest request,
 absl::StatusOr<Engine::RequestHandle> Engine::Decide(DecideRequest request,
                                                      std::shared_ptr<DecideSink> sink) {
   return OrOutOfMemory([&] {
-    RequestRecord record = RecordOf(request.context, request.mode);
-    record.decides = true;
+    RequestRecord record = RecordOf(request);
     auto handle = impl_->Decide(std::move(request), std::move(sink));
-    impl_->NoteRefusal(Rpc::kDecide, std::move(record), handle.status());
+    if (!handle.ok()) impl_->NoteRefusal(std::move(record), handle.status());
     return handle;
   });
 }
 
-absl::Status Engine::CheckQueue(const GenerateRequest& request) {
-  const absl::Status status = impl_->CheckQueue(request.context);
-  if (status.ok()) return status;
-  impl_->NoteRefusal(Rpc::kGenerate, RecordOf(request.context, request.mode), status);
-  return status;
+template <typename Request>
+absl::Status Engine::CheckQueueOf(const Request& request) {
+  return OrOutOfMemory([&] {
+    absl::Status status = impl_->CheckQueue(request.context);
+    if (!status.ok()) impl_->NoteRefusal(RecordOf(request), status);
+    return status;
+  });
 }
 
-absl::Status Engine::CheckQueue(const DecideRequest& request) {
-  const absl::Status status = impl_->CheckQueue(request.context);
-  if (status.ok()) return status;
-  RequestRecord record = RecordOf(request.context, request.mode);
-  record.decides = true;
-  impl_->NoteRefusal(Rpc::kDecide, std::move(record), status);
-  return status;
-}
+absl::Status Engine::CheckQueue(const GenerateRequest& request) { return CheckQueueOf(request); }
+absl::Status Engine::CheckQueue(const DecideRequest& request) { return CheckQueueOf(request); }
 
 void Engine::Cancel(RequestHandle handle) { impl_->queue().Cancel(handle); }
 void Engine::StopAccepting() { impl_->queue().StopAccepting(); }

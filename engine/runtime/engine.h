@@ -127,6 +127,8 @@ class Engine {
 
  private:
   class Impl;
+  template <typename Request>
+  absl::Status CheckQueueOf(const Request& request);
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

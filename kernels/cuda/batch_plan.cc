@@ -23,39 +23,38 @@ bool BatchPlan::Update(const BatchView& batch, const TilePolicy& policy) {
   block_tables_.assign(batch.block_tables.begin(), batch.block_tables.end());
   table_stride_ = batch.table_stride;
   policy_ = policy;
-  tiles_.clear();
-  AddTiles(single_rows_, Kind::kSingle);
-  AddTiles(several_rows_, Kind::kSeveral);
-  AddTiles(tensor_rows_, Kind::kTensor);
-  return true;
-}
-
-// Cuts every run of a sequence's rows into tiles, and keeps those of `kind`.
-void BatchPlan::AddTiles(TileGroup& tile_group, Kind kind) {
-  tile_group = {static_cast<int32_t>(tiles_.size()), 0, 0, 0};
+  groups_.fill({});
+  for (auto& tiles : tiles_of_) tiles.clear();
   const auto rows = static_cast<int32_t>(positions_.size());
   for (int32_t begin = 0; begin < rows;) {
     int32_t end = begin + 1;
     while (end < rows && sequences_[end] == sequences_[begin]) ++end;
-    AddRun(tile_group, kind, begin, end);
+    AddRun(begin, end);
     begin = end;
   }
-  tile_group.count = static_cast<int32_t>(tiles_.size()) - tile_group.first;
+  tiles_.clear();
+  for (size_t kind = 0; kind < kKinds; ++kind) {
+    groups_[kind].first = static_cast<int32_t>(tiles_.size());
+    groups_[kind].count = static_cast<int32_t>(tiles_of_[kind].size());
+    tiles_.insert(tiles_.end(), tiles_of_[kind].begin(), tiles_of_[kind].end());
+  }
+  return true;
 }
 
-void BatchPlan::AddRun(TileGroup& tile_group, Kind kind, int32_t begin, int32_t end) {
+void BatchPlan::AddRun(int32_t begin, int32_t end) {
   const bool tensor =
       policy_.tensor_cores && (end - begin) * policy_.group >= kMinTensorTileQueries;
   const int32_t most = tensor ? kTensorTileQueries : kMaxTileQueries;
   const int32_t heads = std::min(policy_.group, most);
   for (int32_t row = begin; row < end; row += most / heads) {
     const int32_t count = std::min(most / heads, end - row);
-    if (kind != (tensor ? Kind::kTensor : count == 1 ? Kind::kSingle : Kind::kSeveral)) continue;
+    const Kind kind = tensor ? kTensor : count == 1 ? kSingle : kSeveral;
     for (int32_t head = 0; head < policy_.group; head += heads) {
-      tiles_.push_back({row, count, head, std::min(heads, policy_.group - head)});
+      tiles_of_[kind].push_back({row, count, head, std::min(heads, policy_.group - head)});
     }
-    tile_group.queries = std::max(tile_group.queries, count * heads);
-    tile_group.max_position = std::max(tile_group.max_position, positions_[row + count - 1]);
+    TileGroup& group = groups_[kind];
+    group.queries = std::max(group.queries, count * heads);
+    group.max_position = std::max(group.max_position, positions_[row + count - 1]);
   }
 }
 

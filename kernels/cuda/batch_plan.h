@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -31,9 +32,9 @@ class BatchPlan {
   bool Update(const BatchView& batch, const TilePolicy& policy);
   bool IsPlanned(const BatchView& batch, const TilePolicy& policy) const;
 
-  const TileGroup& single_rows() const { return single_rows_; }
-  const TileGroup& several_rows() const { return several_rows_; }
-  const TileGroup& tensor_rows() const { return tensor_rows_; }
+  const TileGroup& single_rows() const { return groups_[kSingle]; }
+  const TileGroup& several_rows() const { return groups_[kSeveral]; }
+  const TileGroup& tensor_rows() const { return groups_[kTensor]; }
 
   std::span<const int32_t> positions() const { return positions_; }
   std::span<const int32_t> sequences() const { return sequences_; }
@@ -43,19 +44,18 @@ class BatchPlan {
   std::span<const int32_t> tiles() const;
 
  private:
-  enum class Kind { kSingle, kSeveral, kTensor };
-  void AddTiles(TileGroup& tile_group, Kind kind);
-  void AddRun(TileGroup& tile_group, Kind kind, int32_t begin, int32_t end);
+  enum Kind { kSingle, kSeveral, kTensor, kKinds };
+  // Tiles of a run of a sequence's rows.
+  void AddRun(int32_t begin, int32_t end);
 
   std::vector<int32_t> positions_;
   std::vector<int32_t> sequences_;
   std::vector<int32_t> block_tables_;
   int32_t table_stride_ = 0;
   TilePolicy policy_;
-  std::vector<AttentionTile> tiles_;
-  TileGroup single_rows_;
-  TileGroup several_rows_;
-  TileGroup tensor_rows_;
+  std::array<std::vector<AttentionTile>, kKinds> tiles_of_;
+  std::vector<AttentionTile> tiles_;  // all of them, by kind
+  std::array<TileGroup, kKinds> groups_;
 };
 
 }  // namespace spade::cuda

@@ -1,7 +1,6 @@
 """Messages with their areas and intents, plain text, and the pieces inboxes are put together from."""
 
 import csv
-import json
 import lzma
 import os
 import pathlib
@@ -14,6 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "prompts"))
+import make_prompts  # noqa: E402
 import tasks  # noqa: E402
 
 AREAS = list(tasks.AREAS.values())  # in the order of the labels
@@ -94,11 +94,11 @@ Labelled = list[tuple[str, int, int]]  # (message, area, intent)
 
 def load_clinc(folder: pathlib.Path, split: str) -> Labelled:
     """One split of CLINC150 with what is out of scope there."""
+    messages = make_prompts.load_messages(folder / "clinc_full.json",
+                                          folder / "clinc_domains.json", split)
     number = {intent: i for i, (_, intent) in enumerate(INTENTS)}
-    splits = json.loads((folder / "clinc_full.json").read_text())
-    inside = [(text, AREAS.index(INTENTS[number[intent]][0]), number[intent])
-              for text, intent in splits[split]]
-    return inside + [(text, NONE, NONE) for text, _ in splits["oos_" + split]]
+    return [(m.text, AREAS.index(m.area), number[m.intent]) if m.area else (m.text, NONE, NONE)
+            for m in messages]
 
 
 def load_banking(folder: pathlib.Path) -> Labelled:

@@ -62,23 +62,16 @@ def share(same: Tensor) -> str:
     return f"{same.float().mean().item():.3f}" if same.numel() else "    -"
 
 
-def by_size(answers: Answers, task: int, bounds: list[int]) -> list[str]:
-    """Accuracy at full depth, by bounds of the number of messages."""
-    right = (answers.full == answers.right)[answers.tasks == task]
-    sizes = answers.sizes[answers.tasks == task]
-    return [share(right[(sizes > below) & (sizes <= bound)])
-            for below, bound in zip([0] + bounds, bounds)]
-
-
 def table(answers: Answers) -> str:
-    sizes = sorted(set(answers.sizes.tolist()))
-    bounds = [size for size in SIZES if size <= sizes[-1]]
+    bounds = [size for size in SIZES if size <= answers.sizes.max()]
     present = [t for t in range(len(tasks.TASKS)) if (answers.tasks == t).any()]
     lines = ["messages to   all  " + "  ".join(f"{bound:5}" for bound in bounds)]
     for task in present:
         right = (answers.full == answers.right)[answers.tasks == task]
-        lines.append(f"{tasks.TASKS[task]:7} {len(right):5} {share(right)}  "
-                     + "  ".join(by_size(answers, task, bounds)))
+        sizes = answers.sizes[answers.tasks == task]
+        by_size = [share(right[(sizes > below) & (sizes <= bound)])
+                   for below, bound in zip([0] + bounds, bounds)]
+        lines.append(f"{tasks.TASKS[task]:7} {len(right):5} {share(right)}  " + "  ".join(by_size))
     lines.append("after layer, accuracy/agreement with full depth: lens SPADE, "
                  + ", ".join(tasks.TASKS[t] for t in present))
     for layer, (lens, spade) in enumerate(zip(answers.lens, answers.spade), 1):
