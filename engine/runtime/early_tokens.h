@@ -42,12 +42,18 @@ struct ParkedToken {
   int32_t boundary = 0;
 };
 
+// A row that goes deeper, and waits at a boundary for others that do (HoldPolicy).
+struct HeldRow {
+  int32_t boundary = 0;
+  Clock::time_point since;
+};
+
 // The early exits of one generated sequence; EXACT sequences have none. Owned by the loop.
 class EarlyTokens {
  public:
   // `permit` outlives this.
   EarlyTokens(ExitMode mode, TokenPermit permit) : mode_(mode), permit_(permit) {
-    parked_.reserve(kMostParked);
+    parked_.reserve(kMostParked + 1);
   }
 
   // VERIFIED: early tokens are drafts until their rows have run to full depth.
@@ -88,6 +94,10 @@ class EarlyTokens {
 
   // Ascending positions; boundaries never ascend (I1).
   std::vector<ParkedToken>& parked() { return parked_; }
+  // The newest row, the last of parked(), waits for others to go deeper with: it gave no token yet.
+  const std::optional<HeldRow>& held() const { return held_; }
+  void Hold(const HeldRow& row) { held_ = row; }
+  void Release() { held_.reset(); }
 
  private:
   static constexpr int32_t kLongestPause = 64;  // tokens
@@ -100,6 +110,7 @@ class EarlyTokens {
   int32_t pause_ = 0;
   int32_t resumes_at_ = 0;
   std::vector<ParkedToken> parked_;
+  std::optional<HeldRow> held_;
 };
 
 }  // namespace spade

@@ -14,6 +14,7 @@
 #include "engine/runtime/request.h"
 #include "engine/runtime/request_log.h"
 #include "engine/runtime/step_facts.h"
+#include "engine/schedule/hold_policy.h"
 #include "engine/schedule/tenant_weights.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/backend.h"
@@ -50,6 +51,7 @@ struct EngineOptions {
   // One that was made for something else is left out with a warning, in place of an error.
   bool skip_unfit_calibrations = false;
   int32_t max_recent_requests = 256;  // that RecentRequests can tell of
+  HoldOptions hold;                   // rows of FAST tokens that go deeper may wait
   double shadow_share = 0.01;         // of FAST answers, completed to full depth and compared
 };
 

@@ -224,6 +224,7 @@ absl::Status MakeRunner(const EngineOptions& options, EngineParts* parts) {
                                parts->kv->num_blocks());
   runner.max_parked = MaxParked(options);
   runner.early_exit = parts->model->num_stages() > 1;
+  runner.hold = options.hold;
   SPADE_ASSIGN_OR_RETURN(parts->runner,
                          StepRunner::Create(parts->backend.get(), parts->model.get(),
                                             parts->kv->views(), parts->token_exits.get(), runner));

@@ -24,7 +24,7 @@ void EngineLoop::RunStep(const StepPlan& plan) {
   bool parked = false;
   for (const StepItem& item : items_) {
     parked |= item.parked;
-    if (item.rows.samples) Deliver(item, climbed);
+    if (item.rows.samples && !item.held) Deliver(item, climbed);
   }
   if (parked) FinishParked();
   metrics_.exits().OnClimb(parts_.runner->sample());
@@ -66,6 +66,17 @@ void EngineLoop::ListItems(const StepPlan& plan) {
     }
     items_.push_back(item);
   }
+  for (const SequenceId id : plan.held) {
+    StepItem item;
+    item.sequence = parts_.scheduler->Find(id);
+    item.rows = {id, item.sequence->length() - 1, 1, /*samples=*/true};
+    const Owner owner = owners_.at(id);
+    item.request = owner.request;
+    item.generated = GeneratedBy(owner);
+    item.mode = owner.request->mode();
+    item.held = true;
+    items_.push_back(item);
+  }
 }
 
 // The blocks of what was preempted are gone: its parked rows have nothing to go on with.
@@ -96,6 +107,10 @@ void EngineLoop::Commit() {
 void EngineLoop::CommitGenerated(const StepItem& item) {
   const SequenceId id = item.rows.sequence;
   const int32_t end = item.rows.first + item.rows.count;
+  if (item.held) {
+    ran_.push_back({id, end, item.generated->early()->held()->boundary, /*is_held=*/true});
+    return;
+  }
   const TokenExitTaken* const exit = TokenExitOf(item);
   if (exit != nullptr && !exit->is_shadowed) {
     if (item.rows.count > 1) ran_.push_back({id, end - 1, num_stages()});

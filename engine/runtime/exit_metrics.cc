@@ -23,8 +23,11 @@ ExitMetrics::ExitMetrics(const MetricMaker* make, int32_t num_layers)
       make_.Counter("spade_spade_passes_total", "SPADE passes: answers given from an exit on.");
   spade_batch_ = make_.Histogram("spade_spade_batch_rows", "SPADE passes that share a climb.",
                                  PowersOfTwo(11));
-  parked_ = make_.Gauge("spade_parked_rows", "Rows that left at an exit and may go deeper later.");
+  parked_ = make_.Gauge("spade_parked_rows",
+                        "Rows that left at an exit, or are held there, and may go deeper later.");
   deferred_ = make_.Counter("spade_deferred_rows_total", "Parked rows that went deeper.");
+  held_ = make_.Counter("spade_held_rows_total",
+                        "Generated rows that waited at an exit for others to go deeper with.");
   drafted_ = make_.Counter("spade_draft_tokens_total", "Early tokens of mode VERIFIED: drafts.");
   accepted_ =
       make_.Counter("spade_draft_tokens_accepted_total", "Drafts that were full depth's token.");
@@ -112,6 +115,7 @@ void ExitMetrics::OnClimb(const ClimbSample& climb) {
     spade_batch_->Observe(climb.spade_rows);
   }
   if (climb.deferred_rows > 0) deferred_->Increment(climb.deferred_rows);
+  if (climb.held_rows > 0) held_->Increment(climb.held_rows);
   parked_->Set(climb.parked_rows);
   for (size_t mode = 0; mode < modes_.size(); ++mode) {
     PerMode& metrics = modes_[mode];

@@ -22,6 +22,7 @@ class MetricMaker;
 struct ClimbSample {
   int32_t spade_rows = 0;     // SPADE passes finished
   int32_t deferred_rows = 0;  // parked rows taken deeper
+  int32_t held_rows = 0;      // began to wait for others
   int32_t parked_rows = 0;    // waiting now
   // By mode, by the measured costs of the stages; rows taken deeper later count against it.
   std::array<double, 3> seconds_saved{};
@@ -96,6 +97,7 @@ class ExitMetrics {
   prometheus::Histogram* spade_batch_ = nullptr;
   prometheus::Gauge* parked_ = nullptr;
   prometheus::Counter* deferred_ = nullptr;
+  prometheus::Counter* held_ = nullptr;
   prometheus::Counter* drafted_ = nullptr;
   prometheus::Counter* accepted_ = nullptr;
   prometheus::Counter* shadow_saved_ = nullptr;

@@ -9,12 +9,6 @@
 namespace spade {
 namespace {
 
-// Whether the item's newest row leaves at this boundary.
-bool LeavesAt(const StepItem& item, int32_t boundary) {
-  const TokenExitTaken* const taken = TokenExitOf(item);
-  return taken != nullptr && taken->offer.boundary == boundary && !taken->is_shadowed;
-}
-
 // The exit (index) after `layer` layers that the item's decision probes; nullopt: none.
 std::optional<int32_t> ProbeAt(const StepItem& item, int32_t layer) {
   if (item.generated != nullptr || !item.rows.samples) return std::nullopt;
@@ -40,6 +34,7 @@ void StepRunner::CrossBoundary(int32_t boundary, std::span<StepItem> items) {
   if (!resuming_) {
     AskDecisions(layer, items);
     if (exits_ != nullptr) AskTokens(boundary, layer, items);
+    DecideHolds(boundary, items);
   }
   if (Changes(boundary, items)) Regroup(boundary, items);
 }
@@ -119,6 +114,7 @@ void StepRunner::AskTokens(int32_t boundary, int32_t layer, std::span<StepItem> 
 // ---- The batch beyond the boundary
 
 bool StepRunner::Changes(int32_t boundary, std::span<const StepItem> items) const {
+  if (!resuming_ && (holds_here_ || releases_here_)) return true;
   const int32_t layer = model_->stage(boundary - 1).last;
   for (const Rider& rider : riders_) {
     const StepItem& item = items[static_cast<size_t>(rider.item)];
@@ -143,6 +139,7 @@ void StepRunner::Regroup(int32_t boundary, std::span<StepItem> items) {
     RegroupResumed(boundary);
     return;
   }
+  if (releases_here_) ReleaseHeld(boundary, items);
   int32_t row = 0;
   for (Rider rider : riders_) {
     StepItem& item = items[static_cast<size_t>(rider.item)];
@@ -156,6 +153,9 @@ void StepRunner::Regroup(int32_t boundary, std::span<StepItem> items) {
     if (LeavesAt(item, boundary)) {
       LeaveEarly(rider, first_row, boundary, item);
       staying = rider.count;
+    } else if (holds_here_ && MayWait(item)) {
+      HoldBack(rider, first_row, boundary, item);
+      continue;
     } else {
       JoinParked(rider, boundary, item);
     }
@@ -242,24 +242,26 @@ void StepRunner::LeaveEarly(Rider& rider, int32_t first_row, int32_t boundary,
   rider.wanted = std::max(0, rider.wanted - 1);
 }
 
-// The rows that wait here run just before those that come by (I2).
+// The rows that wait here run just before those that come by (I2). The last of them is wanted where
+// it is the newest itself.
 void StepRunner::JoinParked(Rider& rider, int32_t boundary, const StepItem& item) {
   if (!HasParkedAt(item, boundary)) return;
   std::vector<ParkedToken>& parked = item.generated->early()->parked();
   auto first = parked.end();
   while (first != parked.begin() && std::prev(first)->boundary == boundary) --first;
-  const bool verifies = item.generated->early()->drafts();
-  for (auto joining = first; joining != parked.end(); ++joining) {
-    regrouping_.Join(joining->row, rider.table, verifies);
-    joined_slots_.push_back(joining->row.slot);
-  }
   const auto count = static_cast<int32_t>(parked.end() - first);
   SPADE_DCHECK(first->row.position + count == rider.first);
+  int32_t wanted = rider.count == 0 ? 1 : 0;
+  if (item.generated->early()->drafts()) wanted = count;
+  for (auto joining = first; joining != parked.end(); ++joining) {
+    regrouping_.Join(joining->row, rider.table, parked.end() - joining <= wanted);
+    joined_slots_.push_back(joining->row.slot);
+  }
   RemovedBy(item) -= count;
-  sample_.deferred_rows += count;
+  sample_.deferred_rows += rider.count == 0 ? count - 1 : count;
   rider.first -= count;
   rider.count += count;
-  if (verifies) rider.wanted += count;
+  rider.wanted += wanted;
   parked.erase(first, parked.end());
 }
 

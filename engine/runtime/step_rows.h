@@ -26,6 +26,21 @@ inline const TokenExitTaken* TokenExitOf(const StepItem& item) {
   return early != nullptr && early->taken() ? &*early->taken() : nullptr;
 }
 
+// Whether the item's newest row leaves at this boundary.
+inline bool LeavesAt(const StepItem& item, int32_t boundary) {
+  const TokenExitTaken* const taken = TokenExitOf(item);
+  return taken != nullptr && taken->offer.boundary == boundary && !taken->is_shadowed;
+}
+
+// Whether the item's newest row may wait at an exit: it gives a FAST token that is still wanted.
+inline bool MayWait(const StepItem& item) {
+  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
+  if (early == nullptr || early->drafts() || (early->taken() && early->taken()->is_shadowed)) {
+    return false;
+  }
+  return item.rows.samples && item.rows.count == 1 && item.sequence->num_output() > 0;
+}
+
 // The item's last rows whose outputs are needed.
 int32_t WantedRows(const StepItem& item);
 

@@ -44,6 +44,7 @@ void StepRunner::Reserve() {
   if (options_.early_exit) regrouping_.Reserve(rows, table_entries);
   riders_.reserve(sequences);
   next_riders_.reserve(sequences);
+  held_riders_.reserve(sequences);
   for (auto* outputs : {&token_rows_, &label_rows_}) outputs->reserve(rows);
   groups_.reserve(rows + 1);
   guesses_.reserve(sequences);
@@ -58,12 +59,14 @@ void StepRunner::Climb(std::span<StepItem> items) {
   parked_decisions_.clear();
   resuming_ = false;
   sample_ = {};
+  num_may_wait_ = 0;
   BeginBatch(items);
   AddInParts([&](bool scratch) {
     for (size_t i = 0; i < items.size(); ++i) {
       if (items[i].sequence->uses_scratch == scratch) AddRider(items[i], static_cast<int32_t>(i));
     }
   });
+  only_held_ = riders_.empty();
   RunStages(items);
 }
 
@@ -96,6 +99,7 @@ int64_t StepRunner::DropParked(GeneratedSequence& sequence) {
     layer_rows += model_->config().num_layers - model_->stage(token.boundary - 1).last;
   }
   parked.clear();
+  sequence.early()->Release();
   return layer_rows;
 }
 
@@ -145,6 +149,7 @@ void StepRunner::BeginBatch(std::span<const StepItem> items) {
   batch_.Clear();
   batch_.table_stride = static_cast<int32_t>(stride);
   riders_.clear();
+  held_riders_.clear();
   spades_.clear();
 }
 
@@ -160,6 +165,11 @@ int32_t StepRunner::AddTable(const Sequence& sequence) {
 void StepRunner::AddRider(StepItem& item, int32_t index) {
   if (item.generated != nullptr && item.generated->early() != nullptr) {
     item.generated->early()->BeginStep();
+  }
+  num_may_wait_ += MayWait(item) ? 1 : 0;
+  if (item.held) {
+    held_riders_.push_back({index, AddTable(*item.sequence), item.sequence->length(), 0, 0});
+    return;
   }
   const Rider rider{index, AddTable(*item.sequence), item.rows.first, item.rows.count,
                     WantedRows(item)};

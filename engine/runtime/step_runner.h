@@ -16,6 +16,7 @@
 #include "engine/runtime/request_state.h"
 #include "engine/runtime/row_parking.h"
 #include "engine/runtime/token_exits.h"
+#include "engine/schedule/hold_policy.h"
 #include "engine/schedule/scheduler.h"
 #include "engine/schedule/stage_costs.h"
 #include "kernels/backend.h"
@@ -29,6 +30,9 @@ struct StepItem {
   RequestState* request = nullptr;
   GeneratedSequence* generated = nullptr;  // of a generation; null: of a decision
   ExitMode mode = ExitMode::kExact;
+  // Its newest row waits at an exit: since an earlier step (StepPlan::held; it is in `rows`, and
+  // runs when the runner sees fit) or, after Climb, still or from now on. It gave no token then.
+  bool held = false;
 
   // Set by Climb.
   bool parked = false;        // the decision left early, and its rows wait at the exit
@@ -51,6 +55,7 @@ class StepRunner {
     int32_t max_blocks = 0;       // of one sequence
     int32_t max_parked = 0;       // rows of one generated sequence that may wait at exits
     bool early_exit = false;      // some calibration is loaded
+    HoldOptions hold;
   };
   // RESOURCE_EXHAUSTED where the scratch does not fit. All pointers outlive this; `exits` may be
   // null: no generated token leaves early.
@@ -70,6 +75,7 @@ class StepRunner {
   // they did not run.
   int64_t DropParked(GeneratedSequence& sequence);
 
+  // Rows that left at an exit, or are held there.
   int32_t num_parked() const { return parking_.num_taken(); }
   int32_t max_parked() const { return options_.max_parked; }
   // Of the last Climb and the RunParked since.
@@ -103,7 +109,10 @@ class StepRunner {
   };
 
   StepRunner(const Options& options, int32_t num_stages)
-      : options_(options), rules_(options.max_parked), costs_(num_stages + kExtraCosts) {}
+      : options_(options),
+        rules_(options.max_parked),
+        costs_(num_stages + kExtraCosts),
+        hold_policy_(options.hold, num_stages) {}
 
   // step_runner.cc: the climb.
   void Reserve();
@@ -132,6 +141,11 @@ class StepRunner {
   void JoinDecisions(int32_t boundary, bool scratch);
   ParkedRow Park(const Rider& rider, int32_t first_row, int32_t offset);
 
+  // step_holds.cc: rows that wait for others.
+  void DecideHolds(int32_t boundary, std::span<const StepItem> items);
+  void HoldBack(const Rider& rider, int32_t first_row, int32_t boundary, StepItem& item);
+  void ReleaseHeld(int32_t boundary, std::span<StepItem> items);
+
   // step_outputs.cc: logits, labels, draws.
   void ListOutputs(std::span<const StepItem> items);
   void TakeLabels(std::span<StepItem> items);
@@ -146,6 +160,7 @@ class StepRunner {
   const Options options_;
   ExitRules rules_;
   StageCosts costs_;
+  HoldPolicy hold_policy_;
   ClimbSample sample_;
   std::array<int64_t, 3> removed_{};  // rows that left the climb less those that joined, by mode
   std::function<bool()> sample_shadow_;
@@ -156,6 +171,7 @@ class StepRunner {
   Regrouping regrouping_;
   std::vector<Rider> riders_;
   std::vector<Rider> next_riders_;
+  std::vector<Rider> held_riders_;  // without rows yet
   // Of each SPADE row: its item, and the exit (index) it probes; -1: it is the item's answer.
   struct SpadeRow {
     int32_t item = 0;
@@ -163,7 +179,12 @@ class StepRunner {
   };
   std::vector<SpadeRow> spades_;
   std::vector<ParkedDecision> parked_decisions_;
-  bool resuming_ = false;  // the climb is of parked decisions
+  bool resuming_ = false;     // the climb is of parked decisions
+  int32_t num_may_wait_ = 0;  // sequences of the climb whose newest row may, or does
+  bool only_held_ = false;    // the climb has no other rows
+  // At the boundary that is being crossed: rows that go deeper wait; those that waited go on.
+  bool holds_here_ = false;
+  bool releases_here_ = false;
   std::vector<OutputRow> token_rows_;
   std::vector<OutputRow> label_rows_;
 

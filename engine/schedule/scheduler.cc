@@ -27,6 +27,7 @@ Scheduler::Impl::Impl(const SchedulerOptions& options, BlockPool* pool, const Bl
   plan_.rows.reserve(max_running_);
   plan_.admitted.reserve(max_running_);
   plan_.preempted.reserve(max_running_);
+  plan_.held.reserve(max_running_);
 }
 
 // ---- Life of a sequence
@@ -119,13 +120,14 @@ void Scheduler::Impl::CommitRows(const RanRows& rows) {
   SPADE_CHECK(rows.end <= sequence.length());
   sequence.frontier.Fill(rows.depth, rows.end);
   sequence.awaits_token = rows.end == sequence.length();
+  sequence.is_held = rows.is_held;
   // Drafts are never complete here: their rows go to full depth in the step that resolves them.
   if (UsesCache(sequence)) PublishFullBlocks(sequence);
 }
 
 void Scheduler::Impl::Append(SequenceId id, TokenId token, bool is_draft) {
   Sequence& sequence = Known(id);
-  SPADE_CHECK(sequence.awaits_token);
+  SPADE_CHECK(sequence.awaits_token && !sequence.is_held);
   sequence.awaits_token = false;
   sequence.tokens.push_back(token);
   sequence.num_drafts += is_draft ? 1 : 0;

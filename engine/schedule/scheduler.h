@@ -28,6 +28,8 @@ struct RanRows {
   SequenceId sequence = 0;
   int32_t end = 0;
   int32_t depth = 0;
+  // The last of them, the sequence's newest, waits there: in a later step it runs deeper stages.
+  bool is_held = false;
 };
 
 // Consecutive rows of one sequence in a step.
@@ -43,10 +45,12 @@ struct StepPlan {
   std::vector<PlannedRows> rows;  // decode rows first, then prefill, by rank
   std::vector<SequenceId> preempted;
   std::vector<SequenceId> admitted;  // waiting -> running in this step
-  int32_t num_rows = 0;              // with the parked rows that may go with them
-  int64_t num_looked_at = 0;         // sequences, to make the plan: what it cost
+  // Running, but without their next token: their last row waits at an exit (HoldPolicy). By rank.
+  std::vector<SequenceId> held;
+  int32_t num_rows = 0;       // with the parked and held rows that may go with them
+  int64_t num_looked_at = 0;  // sequences, to make the plan: what it cost
 
-  bool empty() const { return rows.empty(); }
+  bool empty() const { return rows.empty() && held.empty(); }
 };
 
 // Continuous batching: decides which rows run next. Sees ids, counts and lengths only: no tensor,
@@ -54,10 +58,10 @@ struct StepPlan {
 // begin (TenantShares), then priority, then arrival. With one tenant, that is priority and arrival.
 //
 // - Every running sequence that can decode gets its row each step, and room for its parked rows
-//   beside it; what is left of the budget goes to prefill chunks and to the admission of waiting
-//   sequences, in rank order. One is admitted
-//   while there is room for all its tokens beside what the running ones still need, and for one
-//   block more for each of those: so that it is not preempted soon after.
+//   beside it, as held rows have with theirs; what is left of the budget goes to prefill chunks and
+//   to the admission of waiting sequences, in rank order. One is admitted while there is room for
+//   all its tokens beside what the running ones still need, and for one block more for each of
+//   those: so that it is not preempted soon after.
 // - A whole_prompt sequence gets all its rows in one step, or waits. When it is the highest-ranked
 //   prefill, it may take the rows of decoding sequences that rank below it, for that step. Where no
 //   prefix cache wants its blocks, and it fits one step, it takes blocks of the scratch, not of the

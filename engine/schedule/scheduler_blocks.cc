@@ -64,6 +64,7 @@ void Scheduler::Impl::PreemptLowest() {
     pass_.demand -= Demand(*lowest);
     if (Decodes(*lowest)) pass_.decodes_ahead -= DecodeRows(*lowest);
   }
+  if (lowest->is_held) ForgetHeld(*lowest);
   running_.pop_back();
   pass_.scratch_users -= lowest->uses_scratch ? 1 : 0;
   DropDrafts(*lowest, /*num_kept=*/0);
@@ -73,6 +74,17 @@ void Scheduler::Impl::PreemptLowest() {
   tenants_.WaitAgain(lowest->tenant);
   Enqueue(lowest);
   plan_.preempted.push_back(lowest->id);
+}
+
+// Its row runs again when the sequence, the lowest-ranked, is recomputed.
+void Scheduler::Impl::ForgetHeld(Sequence& sequence) {
+  if (!plan_.held.empty()) {
+    plan_.held.pop_back();  // it is the last, by rank
+    pass_.budget += sequence.num_parked();
+    pass_.held_rows -= sequence.num_parked();
+  }
+  sequence.is_held = false;
+  sequence.awaits_token = false;
 }
 
 void Scheduler::Impl::ReleaseBlocks(Sequence& sequence) {

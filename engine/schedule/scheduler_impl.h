@@ -84,6 +84,7 @@ class Scheduler::Impl {
   // What one Plan keeps track of while it goes through the running sequences in rank order.
   struct Pass {
     int32_t budget = 0;         // rows left
+    int32_t held_rows = 0;      // kept out of the budget for plan_.held
     int32_t decodes_ahead = 0;  // rows that decoding sequences further on will take
     int64_t demand = 0;         // blocks that running sequences need for the tokens they have
     int32_t scratch_used = 0;   // blocks of the scratch, by this step's rows
@@ -108,6 +109,7 @@ class Scheduler::Impl {
   void BeginPass();
   void PlanDecode(Sequence& sequence);
   void PlanPrefill(Sequence& sequence);
+  void PassOverHeld();
   int32_t RowsWanted(const Sequence& sequence) const;
   size_t Admit(const Sequence* limit);
   bool TryAdmit(Sequence& sequence);
@@ -121,6 +123,7 @@ class Scheduler::Impl {
   int32_t Reserve(Sequence& sequence, int32_t rows);
   int32_t ReserveScratch(Sequence& sequence, int32_t rows);
   void PreemptLowest();
+  void ForgetHeld(Sequence& sequence);
   void ReleaseBlocks(Sequence& sequence);
   void ShareCachedPrefix(Sequence& sequence);
   bool FillsCache(Sequence& sequence);

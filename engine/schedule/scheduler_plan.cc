@@ -32,16 +32,22 @@ void Scheduler::Impl::BeginPass() {
   plan_.rows.clear();
   plan_.preempted.clear();
   plan_.admitted.clear();
+  plan_.held.clear();
   prefill_.clear();
   RankTenants();
   pass_ = Pass{.budget = options_.max_rows};
   plan_.num_looked_at = std::ssize(running_);
   for (const Sequence* sequence : running_) {
     pass_.scratch_users += sequence->uses_scratch ? 1 : 0;
+    if (sequence->is_held) {
+      plan_.held.push_back(sequence->id);
+      pass_.held_rows += sequence->num_parked();
+    }
     if (!CanRun(*sequence)) continue;
     if (Decodes(*sequence)) pass_.decodes_ahead += DecodeRows(*sequence);
     pass_.demand += Demand(*sequence);
   }
+  pass_.budget -= pass_.held_rows;
 }
 
 // What is running is kept by rank, and ranks of tenants change with what they were served.
@@ -70,9 +76,17 @@ void Scheduler::Impl::PlanPrefill(Sequence& sequence) {
   if (wanted <= 0) return;
   const int32_t count = Reserve(sequence, wanted);
   if (count == 0) return;
+  if (count > pass_.budget) PassOverHeld();
   const int32_t first = sequence.frontier.filled(0);
   prefill_.push_back({sequence.id, first, count, first + count == sequence.length()});
   pass_.budget -= count;
+}
+
+// Rows that are held go on in a later step.
+void Scheduler::Impl::PassOverHeld() {
+  plan_.held.clear();
+  pass_.budget += pass_.held_rows;
+  pass_.held_rows = 0;
 }
 
 // The rows that a prefill may take of this step, blocks aside.
@@ -83,8 +97,9 @@ int32_t Scheduler::Impl::RowsWanted(const Sequence& sequence) const {
     return std::min(pending, beside_decodes);
   }
   // The highest-ranked prefill may displace decodes, all of which rank below it; those above have
-  // their rows already, and there is an end to them. So it does not starve.
-  const int32_t limit = pass_.first_prefill ? pass_.budget : beside_decodes;
+  // their rows already, and there is an end to them. So it does not starve. Nor do held rows: its
+  // successor takes their room only when it, too, comes first.
+  const int32_t limit = pass_.first_prefill ? pass_.budget + pass_.held_rows : beside_decodes;
   return pending <= limit ? pending : 0;
 }
 

@@ -48,6 +48,7 @@ struct Sequence {
   KvFrontier frontier{1};
   int32_t num_published = 0;  // blocks [0, num_published) were offered to the prefix cache
   bool awaits_token = false;  // its last row ran: nothing more to run before Append
+  bool is_held = false;       // that row waits at an exit, and goes on in a later step
   int32_t num_drafts = 0;     // of `tokens`, at the end: not verified yet
   bool uses_scratch = false;  // `blocks` are the scratch's, given anew in the step that runs it
   bool fills_cache = false;   // may_leave, but others begin with its prompt: it must not leave

@@ -1,5 +1,6 @@
 // How much of what the layers not run promise becomes throughput: exits forced to a mix of depths,
-// FAST beside EXACT in turns on the same requests, through the whole engine on random weights.
+// FAST beside EXACT in turns on the same requests, through the whole engine on random weights; and
+// what it adds that rows of generated tokens wait at exits for others.
 
 #include <prometheus/registry.h>
 #include <spdlog/spdlog.h>
@@ -29,23 +30,33 @@ struct Options {
   int32_t prompt = 128;
   int32_t tokens = 32;
   int32_t repeats = 5;
+  double max_hold = HoldOptions{}.longest_wait;
 };
 
 class Bench {
  public:
-  Bench(const Options& options, Engine* engine, std::vector<int32_t> exit_layers,
+  Bench(const Options& options, std::vector<int32_t> exit_layers,
         const simulate::ExitDepths* depths)
-      : options_(options), engine_(*engine), exits_(std::move(exit_layers)), depths_(*depths) {}
+      : options_(options), exits_(std::move(exit_layers)), depths_(*depths) {}
+  // Rows wait in one engine (HoldOptions) and not in the other.
+  absl::Status MakeEngines();
 
   enum class Kind { kDecide, kGenerate };
   void Report(const char* name, Kind kind);
 
  private:
-  double Run(Kind kind, ExitMode mode, std::vector<Reply>* replies);
+  struct Engines {
+    prometheus::Registry registry;
+    std::unique_ptr<Engine> engine;
+  };
+  absl::Status MakeEngine(double longest_wait, Engines* made) const;
+  double Run(Engine& engine, Kind kind, ExitMode mode, std::vector<Reply>* replies);
   std::vector<TokenId> Prompt(int32_t i) const;
+  double NumHeld() const;
 
   const Options& options_;
-  Engine& engine_;
+  Engines waits_;
+  Engines at_once_;
   const std::vector<int32_t> exits_;
   const simulate::ExitDepths& depths_;
 };
@@ -64,14 +75,14 @@ double Bound(const simulate::ExitDepths& depths, const std::vector<int32_t>& exi
                              : kForcedMismatch * (1.5 + static_cast<double>(exit - exits.begin()));
 }
 
-double Bench::Run(Kind kind, ExitMode mode, std::vector<Reply>* replies) {
-  ExitRun run(&engine_, options_.in_flight);
+double Bench::Run(Engine& engine, Kind kind, ExitMode mode, std::vector<Reply>* replies) {
+  ExitRun run(&engine, options_.in_flight);
   if (kind == Kind::kDecide) {
     const auto decide = [&](int32_t i) {
       DecideRequest request;
       request.context.prompt = Prompt(i);
       request.labels.assign(std::begin(kForcedLabels), std::end(kForcedLabels));
-      const double bound = Bound(depths_, exits_, engine_.info().config.num_layers, i);
+      const double bound = Bound(depths_, exits_, engine.info().config.num_layers, i);
       request.mode = bound > 0 ? mode : ExitMode::kExact;
       request.max_mismatch = request.mode == ExitMode::kFast ? bound : 0;
       return request;
@@ -88,11 +99,14 @@ void Bench::Report(const char* name, Kind kind) {
   std::vector<double> exact;
   std::vector<double> fast;
   std::vector<double> gains;
+  std::vector<double> waiting_gains;
   std::vector<Reply> replies;
   for (int32_t repeat = 0; repeat < options_.repeats; ++repeat) {
-    exact.push_back(Run(kind, ExitMode::kExact, &replies));
-    fast.push_back(Run(kind, ExitMode::kFast, &replies));
+    exact.push_back(Run(*waits_.engine, kind, ExitMode::kExact, &replies));
+    const double at_once = Run(*at_once_.engine, kind, ExitMode::kFast, &replies);
+    fast.push_back(Run(*waits_.engine, kind, ExitMode::kFast, &replies));
     gains.push_back(exact.back() / fast.back());
+    waiting_gains.push_back(at_once / fast.back());
   }
   double saved = 0;
   double full = 0;
@@ -102,37 +116,58 @@ void Bench::Report(const char* name, Kind kind) {
   }
   // A generation's prompt goes to full depth.
   if (kind == Kind::kGenerate) {
-    full += 1.0 * options_.requests * options_.prompt * engine_.info().config.num_layers;
+    full += 1.0 * options_.requests * options_.prompt * waits_.engine->info().config.num_layers;
   }
   const double predicted = full / (full - saved);
   std::printf("%-10s %10.3f %10.3f %8.3fx %10.1f%% %10.3fx %13.0f%%\n", name, Median(exact),
               Median(fast), Median(gains), 100 * saved / full, predicted,
               predicted > 1 ? 100 * (Median(gains) - 1) / (predicted - 1) : 0);
+  if (kind == Kind::kGenerate) {
+    std::printf("waiting at exits: %.3fx over not; %.0f rows waited in a run\n",
+                Median(waiting_gains), NumHeld() / options_.repeats);
+  }
   std::fflush(stdout);
 }
 
+double Bench::NumHeld() const {
+  for (const auto& family : waits_.registry.Collect()) {
+    if (family.name == "spade_held_rows_total") return family.metric[0].counter.value;
+  }
+  return 0;
+}
+
+absl::Status Bench::MakeEngine(double longest_wait, Engines* made) const {
+  EngineOptions options = MakeEngineOptions(options_.engine);
+  options.prefix_cache = false;
+  options.shadow_share = 0;
+  options.hold.longest_wait = longest_wait;
+  const auto depth = [&](const Sequence& sequence, int32_t position) {
+    return depths_.LayersOf(static_cast<int64_t>(sequence.id), position, 1 << 20);
+  };
+  SPADE_ASSIGN_OR_RETURN(std::unique_ptr<EngineParts> parts,
+                         LoadForcedParts(options, exits_, depth));
+  made->engine = Engine::Create(options, std::move(parts), &made->registry);
+  return absl::OkStatus();
+}
+
+absl::Status Bench::MakeEngines() {
+  SPADE_RETURN_IF_ERROR(MakeEngine(options_.max_hold, &waits_));
+  SPADE_RETURN_IF_ERROR(MakeEngine(0, &at_once_));
+  std::printf("%s, %s, exits %s, %d requests of %d tokens, %d in flight, medians of %d\n",
+              options_.engine.shape.c_str(), waits_.engine->info().device.c_str(),
+              options_.exits.c_str(), options_.requests, options_.prompt, options_.in_flight,
+              options_.repeats);
+  return absl::OkStatus();
+}
+
 absl::Status RunAll(Options options) {
-  EngineOptions engine_options = MakeEngineOptions(options.engine);
-  engine_options.prefix_cache = false;
-  engine_options.shadow_share = 0;
   if (options.exits.empty()) options.exits = ExitMixOf(options.engine.shape);
   SPADE_ASSIGN_OR_RETURN(const simulate::ExitDepths depths,
                          simulate::ExitDepths::Parse(options.exits, /*seed=*/1));
-  const std::vector<int32_t> exits = depths.ExitLayers(/*num_layers=*/1 << 20);
-  const auto depth = [&](const Sequence& sequence, int32_t position) {
-    return depths.LayersOf(static_cast<int64_t>(sequence.id), position, 1 << 20);
-  };
-  SPADE_ASSIGN_OR_RETURN(std::unique_ptr<EngineParts> parts,
-                         LoadForcedParts(engine_options, exits, depth));
-  prometheus::Registry registry;
-  const std::unique_ptr<Engine> engine =
-      Engine::Create(engine_options, std::move(parts), &registry);
-  std::printf("%s, %s, exits %s, %d requests of %d tokens, %d in flight, medians of %d\n",
-              options.engine.shape.c_str(), engine->info().device.c_str(), options.exits.c_str(),
-              options.requests, options.prompt, options.in_flight, options.repeats);
+  Bench bench(options, depths.ExitLayers(/*num_layers=*/1 << 20), &depths);
+  SPADE_RETURN_IF_ERROR(bench.MakeEngines());
   std::printf("%-10s %10s %10s %9s %11s %11s %14s\n", "", "EXACT, s", "FAST, s", "gain", "not run",
               "predicts", "of predicted");
-  Bench bench(options, engine.get(), exits, &depths);
   bench.Report("decide", Bench::Kind::kDecide);
   bench.Report("generate", Bench::Kind::kGenerate);
   return absl::OkStatus();
@@ -155,6 +190,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(2, 256))
       ->capture_default_str();
   app.add_option("--repeats", options.repeats)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--max-hold", options.max_hold,
+                 "seconds that a generated row waits at an exit for others; 0: none waits")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   spdlog::set_level(spdlog::level::warn);
   const absl::Status status = spade::bench::RunAll(options);

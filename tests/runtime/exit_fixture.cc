@@ -109,6 +109,30 @@ std::vector<std::byte> ForcedExitEngine::Read(int32_t layer, BlockId block, int 
   return host;
 }
 
+uint32_t Mix(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t x = a * 0x9E3779B9u ^ b * 0x85EBCA6Bu ^ c * 0xC2B2AE35u;
+  x ^= x >> 15;
+  x *= 0x2C1B3C6Du;
+  return x ^ x >> 13;
+}
+
+TokenId ArbitraryToken(int32_t position) {
+  constexpr TokenId kVocab = 4096;
+  return static_cast<TokenId>(Mix(1, static_cast<uint32_t>(position), 2) % (kVocab - 2) + 2);
+}
+
+std::optional<TokenId> LeaveAtRandom(const Sequence& sequence, int32_t position, int32_t layer) {
+  const uint32_t seed = static_cast<uint32_t>(sequence.spec.prompt.back());
+  if (Mix(seed, static_cast<uint32_t>(position), static_cast<uint32_t>(layer)) % 10 < 6) {
+    return std::nullopt;
+  }
+  return ArbitraryToken(position);
+}
+
+double NumPreemptions(const ForcedExitEngine& engine) {
+  return MetricValue(engine.registry(), "spade_preemptions_total");
+}
+
 GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode) {
   GenerateRequest request = MakeRequest(std::move(prompt), max_tokens);
   request.mode = mode;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/runtime/engine_parts.h"
@@ -44,6 +45,15 @@ class ForcedExitEngine {
   EngineParts* parts_ = nullptr;  // the engine's
   std::unique_ptr<Engine> engine_;
 };
+
+// Evenly spread bits.
+uint32_t Mix(uint32_t a, uint32_t b, uint32_t c);
+// A token that has little to do with what the model would say.
+TokenId ArbitraryToken(int32_t position);
+// A ForcedExit: half the rows leave, at either exit.
+std::optional<TokenId> LeaveAtRandom(const Sequence& sequence, int32_t position, int32_t layer);
+
+double NumPreemptions(const ForcedExitEngine& engine);
 
 GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode);
 

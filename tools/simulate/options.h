@@ -18,7 +18,7 @@ struct Options {
   std::string depths;  // file, as ExitDepths::Read; in place of `exits`
   WorkloadOptions workload;
   EngineShape shape;
-  std::vector<std::string> policies = {"full", "grouped", "drex", "ours"};
+  std::vector<std::string> policies = {"full", "grouped", "drex", "ours", "ours-hold"};
   PolicyOptions policy;
   double goal_ttft_ms = 1000;
   double goal_tpot_ms = 100;

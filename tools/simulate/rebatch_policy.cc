@@ -3,26 +3,21 @@
 #include <algorithm>
 
 namespace spade::simulate {
-namespace {
-
-constexpr double kLearning = 0.05;  // weight of a pass in the shares
-
-}  // namespace
 
 RebatchPolicy::RebatchPolicy(const RebatchOptions& options, const StepCosts* costs)
     : options_(options),
       costs_(*costs),
       waiting_(static_cast<size_t>(costs->num_stages())),
-      deeper_share_(static_cast<size_t>(costs->num_stages()), 1.0) {}
+      hold_(options.hold, costs->num_stages()) {}
 
 double RebatchPolicy::Turn(Fleet& fleet, double now) {
   const StepPlan& plan = fleet.scheduler().Plan();
-  DropPreempted(fleet, plan, now);
+  DropPreempted(plan);
   num_running_ = fleet.scheduler().num_running();
   const int32_t ready = ReadyBoundary(plan, now);
   ran_.clear();
   given_.clear();
-  if (ready == 0) return plan.empty() ? 0 : RunPlan(fleet, plan, now);
+  if (ready == 0) return plan.rows.empty() ? 0 : RunPlan(fleet, plan, now);
   active_.swap(waiting_[static_cast<size_t>(ready)]);
   waiting_[static_cast<size_t>(ready)].clear();
   TurnLoad load(costs_.num_stages());
@@ -33,11 +28,8 @@ double RebatchPolicy::Turn(Fleet& fleet, double now) {
 // The deepest boundary whose rows have waited for enough others, or long enough; 0: none.
 int32_t RebatchPolicy::ReadyBoundary(const StepPlan& plan, double now) const {
   for (int32_t boundary = costs_.num_stages() - 1; boundary > 0; --boundary) {
-    const Rows& rows = waiting_[static_cast<size_t>(boundary)];
-    if (rows.empty()) continue;
-    if (plan.empty() || !Waits(boundary) || now - rows.front().since >= options_.longest_wait) {
-      return boundary;
-    }
+    if (waiting_[static_cast<size_t>(boundary)].empty()) continue;
+    if (plan.rows.empty() || !Waits(boundary, now)) return boundary;
   }
   return 0;
 }
@@ -87,11 +79,11 @@ void RebatchPolicy::Pass(Fleet& fleet, int32_t first, bool to_the_top, double no
     for (Row& row : active_) row.since = now;
     waiting.insert(waiting.end(), active_.begin(), active_.end());
     active_.clear();
-    if (!to_the_top && (waiting.empty() || Waits(boundary))) {
+    if (!to_the_top && Waits(boundary, now)) {
       // They are written this far, and are not planned before they have their token.
       for (const Row& row : waiting) {
         if (fleet.Get(row.sequence).frontier.filled(stage) < row.end) {
-          ran_.push_back({row.sequence, row.end, boundary});
+          ran_.push_back({row.sequence, row.end, boundary, /*is_held=*/true});
         }
       }
       return;
@@ -122,51 +114,29 @@ void RebatchPolicy::Leave(Fleet& fleet, int32_t boundary) {
     if (complete) fleet.At(row.sequence).num_in_row = -1;
   }
   if (!active_.empty()) {
-    double& share = deeper_share_[static_cast<size_t>(boundary)];
-    share += kLearning * (static_cast<double>(rest_.size()) / std::ssize(active_) - share);
+    hold_.Observe(boundary, std::ssize(active_), std::ssize(rest_));
   }
   active_.swap(rest_);
 }
 
-bool RebatchPolicy::Waits(int32_t boundary) const {
-  return std::ssize(waiting_[static_cast<size_t>(boundary)]) < BatchAt(boundary);
+// Whether the rows there wait for more.
+bool RebatchPolicy::Waits(int32_t boundary, double now) const {
+  const Rows& rows = waiting_[static_cast<size_t>(boundary)];
+  if (rows.empty()) return true;
+  return hold_.Waits(boundary, std::ssize(rows), now - rows.front().since,
+                     {.num_stages = costs_.num_stages(),
+                      .num_sequences = num_running_,
+                      .max_parked = options_.copies_state ? 0 : options_.max_in_row},
+                     costs_.learnt());
 }
 
-// With k rows waiting for each other, k / 2 of the running ones stand still on average. Of the
-// others a pass below the boundary gives all their next rows, and the share that goes deeper fills
-// the next batch of k.
-int32_t RebatchPolicy::BatchAt(int32_t boundary) const {
-  if (options_.batch > 0) return std::min(options_.batch, num_running_);
-  const double share = deeper_share_[static_cast<size_t>(boundary)];
-  const StageCosts& costs = costs_.learnt();
-  double best_rate = 0;
-  int32_t best = 0;
-  for (int32_t batch = 0; batch <= num_running_ / 2; batch = batch == 0 ? 2 : 2 * batch) {
-    const double moving = num_running_ - batch / 2.0;
-    const double deeper = share * moving;
-    const double rows = std::max(static_cast<double>(batch), deeper);
-    if (rows <= 0) return 0;
-    const double below = costs.Predict(0, boundary, static_cast<int64_t>(moving + 0.5));
-    const double above = costs.Predict(boundary, costs_.num_stages(),
-                                       std::max<int64_t>(1, static_cast<int64_t>(rows + 0.5))) +
-                         costs_.Head(std::max<int64_t>(1, static_cast<int64_t>(rows + 0.5)));
-    const double rate = moving / (below + above * std::min(1.0, deeper / rows));
-    if (rate > best_rate * 1.02) {
-      best_rate = rate;
-      best = batch;
-    }
-  }
-  return best;
-}
-
-// A waiting row whose sequence lost its blocks: its token is taken to come with the recomputation.
-void RebatchPolicy::DropPreempted(Fleet& fleet, const StepPlan& plan, double now) {
+// A waiting row whose sequence lost its blocks: it runs again with all the others.
+void RebatchPolicy::DropPreempted(const StepPlan& plan) {
   for (const SequenceId id : plan.preempted) {
     for (Rows& rows : waiting_) {
       const auto held = std::ranges::find(rows, id, &Row::sequence);
       if (held == rows.end()) continue;
       rows.erase(held);
-      fleet.Give(id, /*early=*/false, now);
       break;
     }
   }

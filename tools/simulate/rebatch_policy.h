@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "engine/schedule/hold_policy.h"
 #include "tools/simulate/policy.h"
 
 namespace spade::simulate {
@@ -10,14 +11,13 @@ struct RebatchOptions {
   // DREX's (arXiv 2512.15705): rows that leave are complete, their state copied to deeper layers at
   // no cost. Else the engine's: they are completed with the next deeper row.
   bool copies_state = true;
-  // Rows that wait together before deeper stages run for them; 0: as many as pay most by the costs
-  // of the stages and the share of rows that went deeper so far.
-  int32_t batch = 0;
-  double longest_wait = 0.2;  // seconds; then deeper stages run for fewer
+  int32_t max_in_row = 0;  // EngineShape's
+  HoldOptions hold;
 };
 
-// Rows that go deeper than others wait at the boundary until there are enough of them; meanwhile
-// those that left go on with their next tokens. A turn is one pass through some stages.
+// Rows that go deeper than others wait at the boundary until there are enough of them (the engine's
+// HoldPolicy); meanwhile those that left go on with their next tokens. A turn is one pass through
+// some stages.
 class RebatchPolicy final : public Policy {
  public:
   RebatchPolicy(const RebatchOptions& options, const StepCosts* costs);
@@ -38,9 +38,8 @@ class RebatchPolicy final : public Policy {
   // Takes `rows` through stages from `first` on; `to_the_top`: others do, whatever these want.
   void Pass(Fleet& fleet, int32_t first, bool to_the_top, double now, TurnLoad* load);
   void Leave(Fleet& fleet, int32_t boundary);
-  bool Waits(int32_t boundary) const;
-  int32_t BatchAt(int32_t boundary) const;
-  void DropPreempted(Fleet& fleet, const StepPlan& plan, double now);
+  bool Waits(int32_t boundary, double now) const;
+  void DropPreempted(const StepPlan& plan);
   double Finish(Fleet& fleet, TurnLoad* load, double now);
 
   const RebatchOptions options_;
@@ -49,7 +48,7 @@ class RebatchPolicy final : public Policy {
   Rows active_;
   Rows rest_;
   int32_t num_running_ = 0;
-  std::vector<double> deeper_share_;  // by boundary: of the rows that got there
+  HoldPolicy hold_;
   std::vector<RanRows> ran_;
   std::vector<std::pair<SequenceId, bool>> given_;
 };

@@ -15,15 +15,15 @@ namespace {
 constexpr double kMilli = 1e3;
 
 std::unique_ptr<Policy> MakePolicy(const std::string& name, const PolicyOptions& options,
-                                   const StepCosts& costs) {
+                                   const EngineShape& shape, const StepCosts& costs) {
   using Exits = ClimbPolicy::Exits;
   if (name == "full") return std::make_unique<ClimbPolicy>(Exits::kNone, &costs);
   if (name == "grouped") return std::make_unique<ClimbPolicy>(Exits::kGrouped, &costs);
   if (name == "ours") return std::make_unique<ClimbPolicy>(Exits::kAtOnce, &costs);
   RebatchOptions rebatch;
   rebatch.copies_state = name == "drex";
-  rebatch.batch = name == "drex" ? options.drex_batch : 0;
-  rebatch.longest_wait = options.longest_wait;
+  rebatch.max_in_row = shape.max_in_row;
+  rebatch.hold = {options.longest_wait, name == "drex" ? options.drex_batch : 0};
   if (name == "drex" || name == "ours-hold") {
     return std::make_unique<RebatchPolicy>(rebatch, &costs);
   }
@@ -97,7 +97,7 @@ absl::StatusOr<RunRecord> SimulatePolicy(const std::string& name, const PolicyOp
                                          std::span<const Request> requests,
                                          const EngineShape& shape, const StepCosts& costs,
                                          const ExitDepths& depths) {
-  const std::unique_ptr<Policy> policy = MakePolicy(name, options, costs);
+  const std::unique_ptr<Policy> policy = MakePolicy(name, options, shape, costs);
   if (policy == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("policy '", name, "' is none of ", absl::StrJoin(PolicyNames(), ", ")));

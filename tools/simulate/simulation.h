@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/schedule/hold_policy.h"
 #include "loadtest/stats.h"
 #include "tools/simulate/fleet.h"
 #include "tools/simulate/policy.h"
@@ -40,12 +41,12 @@ RunRecord Simulate(Policy& policy, std::span<const Request> requests, const Engi
                    const StepCosts& costs, const ExitDepths& depths);
 
 struct PolicyOptions {
-  int32_t drex_batch = 0;  // as RebatchOptions
-  double longest_wait = 0.2;
+  int32_t drex_batch = 0;  // as HoldOptions::batch
+  double longest_wait = HoldOptions{}.longest_wait;
 };
 
-// The names that SimulatePolicy knows: full, grouped, drex, ours, and ours-hold, in which rows
-// wait for others at a boundary where the costs say that it pays.
+// The names that SimulatePolicy knows: full, grouped, drex, ours, in which no row waits at an
+// exit, and ours-hold, in which rows do where the costs say that it pays.
 std::vector<std::string> PolicyNames();
 // INVALID_ARGUMENT for a name that is none of them.
 absl::StatusOr<RunRecord> SimulatePolicy(const std::string& name, const PolicyOptions& options,
