@@ -63,6 +63,49 @@ struct WordRows {
   int64_t blocks;
 };
 
+using FourWords = uint32_t __attribute__((vector_size(16)));
+
+inline FourWords LoadFour(const uint32_t* from) {
+  FourWords words;
+  __builtin_memcpy(&words, from, sizeof(words));
+  return words;
+}
+inline void StoreFour(FourWords words, uint32_t* to) {
+  __builtin_memcpy(to, &words, sizeof(words));
+}
+
+// Words [i, i + 4) of four rows to four places that are `stride` words apart.
+template <size_t kWords>
+void TransposeFour(const uint32_t (*rows)[kWords], int64_t i, int64_t stride, uint32_t* to) {
+  const FourWords a = LoadFour(rows[0] + i);
+  const FourWords b = LoadFour(rows[1] + i);
+  const FourWords c = LoadFour(rows[2] + i);
+  const FourWords d = LoadFour(rows[3] + i);
+  const FourWords low_ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const FourWords low_cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const FourWords high_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const FourWords high_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  StoreFour(__builtin_shufflevector(low_ab, low_cd, 0, 1, 4, 5), to);
+  StoreFour(__builtin_shufflevector(low_ab, low_cd, 2, 3, 6, 7), to + stride);
+  StoreFour(__builtin_shufflevector(high_ab, high_cd, 0, 1, 4, 5), to + 2 * stride);
+  StoreFour(__builtin_shufflevector(high_ab, high_cd, 2, 3, 6, 7), to + 3 * stride);
+}
+
+// (height, count) words to (count, height).
+template <size_t kWords>
+void Interleave(const uint32_t (*rows)[kWords], int64_t height, int64_t count, uint32_t* to) {
+  for (int64_t r = 0; r < height; r += 4) {
+    const int64_t num_rows = std::min<int64_t>(4, height - r);
+    int64_t i = 0;
+    for (; num_rows == 4 && i + 4 <= count; i += 4) {
+      TransposeFour(rows + r, i, height, to + i * height + r);
+    }
+    for (; i < count; ++i) {
+      for (int64_t row = r; row < r + num_rows; ++row) to[i * height + row] = rows[row][i];
+    }
+  }
+}
+
 template <class Dot>
 void PackWords(const MatMulArgs& args, Range tiles, float* packed) {
   const WordRows<Dot> layout(args);
@@ -78,10 +121,7 @@ void PackWords(const MatMulArgs& args, Range tiles, float* packed) {
         Dot::Pack(args.x + (rows.begin + r) * in_features + first, inputs, row_words[r]);
       }
       auto* to = reinterpret_cast<uint32_t*>(packed) + layout.Offset(block, rows.begin);
-      const int64_t count = layout.BlockXWords(block);
-      for (int64_t i = 0; i < count; ++i) {
-        for (int64_t r = 0; r < height; ++r) to[i * height + r] = row_words[r][i];
-      }
+      Interleave(row_words, height, layout.BlockXWords(block), to);
     }
   }
 }
