@@ -154,6 +154,13 @@ void AddLoadFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0.0, kMaxSeconds))
       ->capture_default_str()
       ->group("Load");
+  app.add_option(
+         "--max-hold", engine.hold.longest_wait,
+         "Seconds that a FAST token which goes deeper may wait at an exit for others, where "
+         "the measured costs say that all together give more tokens for it; 0: none waits")
+      ->check(CLI::Range(0.0, kMaxSeconds))
+      ->capture_default_str()
+      ->group("Load");
   app.add_option("--tenant-weight", flags.tenant_weights,
                  "NAME=WEIGHT of a tenant (metadata x-spade-tenant); repeatable; others weigh 1")
       ->delimiter(',')

@@ -31,16 +31,12 @@ std::chrono::duration<double> SoakTime() {
 
 std::vector<TokenId> PromptOf(uint32_t seed) { return MakePrompt(5 + 4 * seed, 100 + seed); }
 
-std::optional<TokenId> LeaveAtRandom(const Sequence& sequence, int32_t position, int32_t layer) {
-  const auto seed = static_cast<uint32_t>(sequence.spec.prompt.back() + 31 * position + layer);
-  return seed * 0x9E3779B9u % 8 < 3 ? std::optional<TokenId>(2 + seed % 4000) : std::nullopt;
-}
-
 EngineOptions CrampedOptions() {
   EngineOptions options = SmallOptions(/*kv_blocks=*/24);
   options.max_sequences = 12;
   options.max_queued_requests = 16;
   options.shadow_share = 0;  // it would find that the drafts are arbitrary, and close the exits
+  options.hold = {.longest_wait = 0.02, .batch = 4};
   return options;
 }
 

@@ -54,13 +54,14 @@ TEST(ServerOptionsTest, EveryKindOfValue) {
 
 TEST(ServerOptionsTest, OverloadAndTenants) {
   const auto parsed = Parse({"--max-queue-time", "2.5", "--tenant-weight", "gold=4",
-                             "--tenant-weight", "bronze=0.5", "--admin"});
+                             "--tenant-weight", "bronze=0.5", "--admin", "--max-hold", "0.25"});
   ASSERT_TRUE(parsed.options.has_value()) << parsed.output;
   EXPECT_EQ(parsed.options->engine.max_queue_time, std::chrono::milliseconds(2500));
   EXPECT_EQ(parsed.options->engine.tenant_weights.Of("gold"), 4);
   EXPECT_EQ(parsed.options->engine.tenant_weights.Of("bronze"), 0.5);
   EXPECT_EQ(parsed.options->engine.tenant_weights.Of("other"), 1);
   EXPECT_TRUE(parsed.options->listen.admin);
+  EXPECT_EQ(parsed.options->engine.hold.longest_wait, 0.25);
 }
 
 TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
@@ -81,6 +82,7 @@ TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
       {"--drain-timeout", "-1"},
       {"--liveness-timeout", "0"},
       {"--max-queue-time", "-1"},
+      {"--max-hold", "-0.1"},
       {"--max-stall", "0"},
       {"--max-tenants", "0"},
       {"--tenant-weight", "one"},
