@@ -149,9 +149,9 @@ absl::StatusOr<bool> Check::Compare() {
   for (Request& request : requests) request.arrival *= rate / wanted;
   std::printf("%s, %s; %zu requests, %.2f a second\n\n", options_.engine.shape.c_str(),
               costs_.device.c_str(), requests.size(), wanted);
-  std::printf("%-8s %-14s %12s %12s %12s\n", "policy", "", "engine", "simulated", "difference");
+  std::printf("%-10s %-14s %12s %12s %12s\n", "policy", "", "engine", "simulated", "difference");
   SPADE_ASSIGN_OR_RETURN(const bool full, ComparePolicy("full", ExitMode::kExact, requests));
-  SPADE_ASSIGN_OR_RETURN(const bool ours, ComparePolicy("ours", ExitMode::kFast, requests));
+  SPADE_ASSIGN_OR_RETURN(const bool ours, ComparePolicy("ours-hold", ExitMode::kFast, requests));
   return full && ours;
 }
 
@@ -180,7 +180,7 @@ absl::StatusOr<bool> Check::ComparePolicy(const std::string& policy, ExitMode mo
   for (const Line& line : lines) {
     const double difference = Difference(line.engine, line.simulated);
     within &= std::abs(difference) <= options_.tolerance;
-    std::printf("%-8s %-14s %12.2f %12.2f %+11.1f%%\n", policy.c_str(), line.name, line.engine,
+    std::printf("%-10s %-14s %12.2f %12.2f %+11.1f%%\n", policy.c_str(), line.name, line.engine,
                 line.simulated, 100 * difference);
   }
   std::fflush(stdout);
