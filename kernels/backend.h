@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/batch.h"
 #include "kernels/buffer.h"
@@ -104,6 +106,26 @@ class Backend {
   // Runs fn(i) for i in [0, count) on the backend's host workers; returns when all are done. For
   // host work of the step, such as sampling; fn must not call the backend.
   virtual void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) = 0;
+
+  // Runs `operations`, which a backend may then replay as one where they come again (CUDA graphs):
+  // RmsNorm, MatMul, Rope, StoreKv, Attention, StartSelfAttention and SiluMul of `rows` rows, with
+  // two batches at most, whose lists stay as they are meanwhile. It may be called twice, and must
+  // then ask for the same. Bits are those of the operations run one by one.
+  virtual void RunRepeatable(int64_t /*rows*/, absl::FunctionRef<void()> operations) {
+    operations();
+  }
+
+  // A place among the operations, to see later how long those between two took. Does not wait.
+  using TimeMark = int64_t;
+  static constexpr int32_t kMaxTimeMarks = 256;  // older ones are forgotten
+  virtual TimeMark MarkTime() {
+    return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+  // Seconds from when the operations before `from` were done until those before `to` were, for
+  // which it waits.
+  virtual double ElapsedSeconds(TimeMark from, TimeMark to) {
+    return static_cast<double>(to - from) * 1e-9;
+  }
 };
 
 struct BackendOptions {
@@ -117,6 +139,9 @@ struct BackendOptions {
   // CUDA: products by kernels that sum in one order for any number of rows, not by cuBLAS. The CPU
   // always does so.
   bool batch_invariant = false;
+  // CUDA: the most graphs to keep, for which memory is set aside; 0: operations are launched one by
+  // one.
+  int32_t cuda_graphs = 256;
 };
 
 // The fastest type of products with weights of this type that costs nothing more: BF16 for BF16

@@ -96,6 +96,11 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--batch-invariant", engine.backend.batch_invariant,
                "cuda: the same bits whatever else runs, as on the CPU; slower prefill")
       ->group("Compute and memory");
+  app.add_option("--cuda-graphs", engine.backend.cuda_graphs,
+                 "cuda: stages kept to be launched as one, 1 MiB of the GPU each; 0: none")
+      ->check(CLI::Range(0, 1 << 14))
+      ->capture_default_str()
+      ->group("Compute and memory");
   app.add_option(
          "--compute", engine.compute,
          "Type of products; bf16 is the fast one for bf16 weights, int8 for int8 weights (cpu; it "

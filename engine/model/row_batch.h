@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -34,6 +35,8 @@ struct RowBatch {
   int32_t num_tables() const {
     return table_stride > 0 ? static_cast<int32_t>(std::ssize(block_tables) / table_stride) : 0;
   }
+  // Some row's output is not needed.
+  bool DropsRows() const { return std::ranges::find(wants_output, 0) != wants_output.end(); }
   bool IsScratch(int32_t table) const { return table >= first_scratch_table; }
   // The paged rows as attention sees them: those with blocks of the pool, which come first, and
   // those with blocks of the scratch.

@@ -71,8 +71,18 @@ void StagedModel::Begin(const RowBatch& batch) {
 void StagedModel::RunStage(int32_t stage, RowBatch& batch, std::span<const KvView> kv) {
   SPADE_CHECK(batch.rows() == x_.rows());
   SPADE_CHECK(batch.spade_rows == 0 || has_start());
+  if (x_.rows() == 0) return;
   const StageRange range = stages_[static_cast<size_t>(stage)];
-  for (int32_t layer = range.first; layer < range.last && x_.rows() > 0; ++layer) {
+  // Where rows are dropped, the last layer leaves another batch than it found.
+  const bool drops = range.last == config_.num_layers && batch.DropsRows();
+  const int32_t end = drops ? range.last - 1 : range.last;
+  const auto run = [&] { RunLayers({range.first, end}, batch, kv); };
+  backend_->RunRepeatable(x_.rows(), run);
+  if (drops) RunLayers({end, range.last}, batch, kv);
+}
+
+void StagedModel::RunLayers(StageRange range, RowBatch& batch, std::span<const KvView> kv) {
+  for (int32_t layer = range.first; layer < range.last; ++layer) {
     const auto index = static_cast<size_t>(layer);
     RunDecoderLayer({.backend = *backend_,
                      .config = config_,

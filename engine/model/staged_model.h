@@ -79,6 +79,7 @@ class StagedModel {
  private:
   StagedModel() = default;
 
+  void RunLayers(StageRange range, RowBatch& batch, std::span<const KvView> kv);
   template <typename ToRow>
   void CopyFrom(Tensor from, std::span<const int32_t> sources, const ToRow& to_row);
   // The listed current rows after the final norm: (rows.size(), hidden).

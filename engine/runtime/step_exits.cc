@@ -92,10 +92,10 @@ void StepRunner::AskTokens(int32_t boundary, int32_t layer, std::span<StepItem> 
     offers_.push_back(offer);
   }
   if (rows_.empty()) return;
-  const Clock::time_point begin = Clock::now();
+  const Backend::TimeMark begin = backend_->MarkTime();
   exits_->Guess(layer, GatherAnswers(), guesses_);
   const auto count = static_cast<int64_t>(rows_.size());
-  costs_.Observe(model_->num_stages() + kCheckCost, count, SecondsBetween(begin, Clock::now()));
+  NoteSpan(model_->num_stages() + kCheckCost, count, begin);
   const int64_t lanes = std::min(kSamplerLanes, count);
   const auto try_exits = [&](int64_t lane) {
     for (auto i = static_cast<size_t>(lane); i < rows_.size(); i += static_cast<size_t>(lanes)) {

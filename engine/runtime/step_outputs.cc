@@ -77,10 +77,9 @@ void StepRunner::DrawTokens(std::span<StepItem> items) {
       if (i == begin || token_rows_[i].item != token_rows_[i - 1].item) groups_.push_back(i);
     }
     groups_.push_back(end);
-    const Clock::time_point begin_head = Clock::now();
+    const Backend::TimeMark begin_head = backend_->MarkTime();
     const float* logits = model_->Logits(rows_);
-    costs_.Observe(model_->num_stages() + kHeadCost, std::ssize(rows_),
-                   SecondsBetween(begin_head, Clock::now()));
+    NoteSpan(model_->num_stages() + kHeadCost, std::ssize(rows_), begin_head);
     const auto count = static_cast<int64_t>(groups_.size()) - 1;
     const int64_t lanes = std::min(kSamplerLanes, count);
     const auto draw = [&](int64_t lane) {

@@ -6,6 +6,11 @@
 #include "engine/runtime/step_rows.h"
 
 namespace spade {
+namespace {
+
+constexpr size_t kMaxSpans = Backend::kMaxTimeMarks / 4;  // two marks each, and one being taken
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<StepRunner>> StepRunner::Create(Backend* backend, StagedModel* model,
                                                                std::span<const KvView> kv,
@@ -49,6 +54,7 @@ void StepRunner::Reserve() {
   groups_.reserve(rows + 1);
   guesses_.reserve(sequences);
   offers_.reserve(sequences);
+  spans_.reserve(kMaxSpans);
   for (auto* list : {&rows_, &candidates_, &park_rows_, &park_slots_, &joined_slots_, &spade_rows_,
                      &spade_positions_}) {
     list->reserve(rows);
@@ -116,22 +122,38 @@ void StepRunner::RunStages(std::span<StepItem> items) {
   sample_.parked_rows = parking_.num_taken();
   TakeLabels(items);
   DrawTokens(items);
+  LearnCosts();
 }
 
-// What a stage would have taken with the rows that left, and without those that joined, is
-// predicted from what it took before.
+// Queues the stage and does not wait for it.
 void StepRunner::RunStage(int32_t stage) {
   const int64_t rows = batch_.rows();
   if (rows == 0 && removed_ == std::array<int64_t, 3>{}) return;
-  const Clock::time_point begin = Clock::now();
+  const Backend::TimeMark begin = backend_->MarkTime();
   model_->RunStage(stage, batch_, kv_);
-  backend_->Synchronize();  // else a device's time would count for whoever waits for it next
-  costs_.Observe(stage, rows, SecondsBetween(begin, Clock::now()));
-  const double with = costs_.Predict(stage, rows);
-  for (size_t mode = 0; mode < removed_.size(); ++mode) {
-    if (removed_[mode] == 0) continue;
-    sample_.seconds_saved[mode] += costs_.Predict(stage, rows + removed_[mode]) - with;
+  NoteSpan(stage, rows, begin);
+  spans_.back().removed = removed_;
+}
+
+// What was queued since `begin`.
+void StepRunner::NoteSpan(int32_t cost, int64_t rows, Backend::TimeMark begin) {
+  if (spans_.size() == kMaxSpans) LearnCosts();
+  spans_.push_back({cost, rows, begin, backend_->MarkTime(), {}});
+}
+
+// Waits for the climb. What a stage would have taken with the rows that left, and without those
+// that joined, is predicted from what it took so far.
+void StepRunner::LearnCosts() {
+  for (const Span& span : spans_) {
+    costs_.Observe(span.cost, span.rows, backend_->ElapsedSeconds(span.begin, span.end));
+    const double with = costs_.Predict(span.cost, span.rows);
+    for (size_t mode = 0; mode < span.removed.size(); ++mode) {
+      if (span.removed[mode] == 0) continue;
+      sample_.seconds_saved[mode] +=
+          costs_.Predict(span.cost, span.rows + span.removed[mode]) - with;
+    }
   }
+  spans_.clear();
 }
 
 int64_t& StepRunner::RemovedBy(const StepItem& item) {

@@ -101,6 +101,14 @@ class StepRunner {
     int32_t table = 0;
     std::vector<ParkedRow> rows;
   };
+  // A part of a climb whose time is to be learnt once it is over.
+  struct Span {
+    int32_t cost = 0;  // as in StageCosts
+    int64_t rows = 0;
+    Backend::TimeMark begin = 0;
+    Backend::TimeMark end = 0;
+    std::array<int64_t, 3> removed{};  // as removed_ was
+  };
   struct OutputRow {
     int32_t row = 0;  // of the model's current rows
     int32_t item = 0;
@@ -123,6 +131,8 @@ class StepRunner {
   int32_t AddTable(const Sequence& sequence);
   void RunStages(std::span<StepItem> items);
   void RunStage(int32_t stage);
+  void NoteSpan(int32_t cost, int64_t rows, Backend::TimeMark begin);
+  void LearnCosts();
   int64_t& RemovedBy(const StepItem& item);
 
   // step_exits.cc: what happens at a boundary.
@@ -185,6 +195,7 @@ class StepRunner {
   // At the boundary that is being crossed: rows that go deeper wait; those that waited go on.
   bool holds_here_ = false;
   bool releases_here_ = false;
+  std::vector<Span> spans_;  // not learnt from yet
   std::vector<OutputRow> token_rows_;
   std::vector<OutputRow> label_rows_;
 

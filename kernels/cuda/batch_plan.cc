@@ -1,11 +1,14 @@
 #include "kernels/cuda/batch_plan.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace spade::cuda {
 namespace {
 
 static_assert(sizeof(AttentionTile) == 4 * sizeof(int32_t));
+
+constexpr uint32_t kMinStride = 16;  // of padded tables
 
 }  // namespace
 
@@ -23,6 +26,7 @@ bool BatchPlan::Update(const BatchView& batch, const TilePolicy& policy) {
   block_tables_.assign(batch.block_tables.begin(), batch.block_tables.end());
   table_stride_ = batch.table_stride;
   policy_ = policy;
+  PadTables();
   groups_.fill({});
   for (auto& tiles : tiles_of_) tiles.clear();
   const auto rows = static_cast<int32_t>(positions_.size());
@@ -39,6 +43,18 @@ bool BatchPlan::Update(const BatchView& batch, const TilePolicy& policy) {
     tiles_.insert(tiles_.end(), tiles_of_[kind].begin(), tiles_of_[kind].end());
   }
   return true;
+}
+
+void BatchPlan::PadTables() {
+  const auto stride = static_cast<size_t>(table_stride_);
+  padded_stride_ =
+      static_cast<int32_t>(std::bit_ceil(std::max(kMinStride, static_cast<uint32_t>(stride))));
+  padded_tables_.clear();
+  for (size_t first = 0; first < block_tables_.size(); first += stride) {
+    const std::span<const int32_t> table = std::span(block_tables_).subspan(first, stride);
+    padded_tables_.insert(padded_tables_.end(), table.begin(), table.end());
+    padded_tables_.resize(padded_tables_.size() + static_cast<size_t>(padded_stride_) - stride);
+  }
 }
 
 void BatchPlan::AddRun(int32_t begin, int32_t end) {

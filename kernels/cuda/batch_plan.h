@@ -38,20 +38,26 @@ class BatchPlan {
 
   std::span<const int32_t> positions() const { return positions_; }
   std::span<const int32_t> sequences() const { return sequences_; }
-  std::span<const int32_t> block_tables() const { return block_tables_; }
-  int32_t table_stride() const { return table_stride_; }
+  // (sequences, table_stride): the batch's, in rows of a power of two, so that growing contexts
+  // rarely change the arguments of a launch.
+  std::span<const int32_t> block_tables() const { return padded_tables_; }
+  int32_t table_stride() const { return padded_stride_; }
+  const TilePolicy& policy() const { return policy_; }
   // The tiles as ints, to be copied with the rest.
   std::span<const int32_t> tiles() const;
 
  private:
   enum Kind { kSingle, kSeveral, kTensor, kKinds };
+  void PadTables();
   // Tiles of a run of a sequence's rows.
   void AddRun(int32_t begin, int32_t end);
 
   std::vector<int32_t> positions_;
   std::vector<int32_t> sequences_;
   std::vector<int32_t> block_tables_;
-  int32_t table_stride_ = 0;
+  int32_t table_stride_ = 0;  // the batch's
+  std::vector<int32_t> padded_tables_;
+  int32_t padded_stride_ = 0;
   TilePolicy policy_;
   std::array<std::vector<AttentionTile>, kKinds> tiles_of_;
   std::vector<AttentionTile> tiles_;  // all of them, by kind

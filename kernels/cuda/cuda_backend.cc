@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -80,19 +81,25 @@ CudaBackend::CudaBackend(const BackendOptions& options, cudaStream_t stream)
       batch_invariant_(options.batch_invariant),
       stream_(stream),
       pool_(options.num_threads, options.pin_threads),
-      planned_{PlannedBatch(stream), PlannedBatch(stream)} {
+      planned_{PlannedBatch(stream), PlannedBatch(stream)},
+      marks_(stream) {
   for (auto& courier : couriers_) courier = std::make_unique<cuda::Courier>(stream);
+  if (options.cuda_graphs > 0) {
+    graphs_ = std::make_unique<cuda::GraphCache>(stream, options.cuda_graphs);
+  }
 }
 
 CudaBackend::~CudaBackend() {
   (void)cudaStreamSynchronize(stream_);
   gemm_.reset();
+  graphs_.reset();
   (void)cudaStreamDestroy(stream_);
 }
 
 std::string CudaBackend::description() const {
   return absl::StrCat("cuda, ", device_name_, ", ", std::string(NameOf(compute_)), " products",
-                      batch_invariant_ ? ", batch-invariant" : ", large ones by cuBLAS");
+                      batch_invariant_ ? ", batch-invariant" : ", large ones by cuBLAS",
+                      graphs_ == nullptr ? ", no graphs" : "");
 }
 
 // ---- Memory
@@ -109,7 +116,8 @@ std::optional<int64_t> CudaBackend::FreeMemory() const {
   size_t free = 0;
   size_t total = 0;
   CheckCuda(cudaMemGetInfo(&free, &total), "free memory of the GPU");
-  return static_cast<int64_t>(free);
+  const int64_t for_graphs = graphs_ == nullptr ? 0 : graphs_->MissingBytes();
+  return std::max<int64_t>(1, static_cast<int64_t>(free) - for_graphs);
 }
 
 void CudaBackend::CopyToHost(void* host, const void* device, size_t bytes) {
@@ -128,16 +136,20 @@ void CudaBackend::CopyFromHost(void* device, const void* host, size_t bytes) {
 }
 
 void CudaBackend::Synchronize() {
+  SPADE_DCHECK(!repeating_);
   CheckCuda(cudaStreamSynchronize(stream_), "an operation queued before");
 }
 
 const float* CudaBackend::HostView(Tensor tensor) {
-  if (tensor.bytes() > host_view_.size()) host_view_ = cuda::AllocatePinned(tensor.bytes());
+  if (tensor.bytes() > host_view_.size()) {
+    host_view_ = cuda::AllocatePinned(std::bit_ceil(tensor.bytes()));
+  }
   CopyToHost(host_view_.data(), tensor.data, tensor.bytes());
   return static_cast<const float*>(host_view_.data());
 }
 
 cuda::Courier& CudaBackend::NextCourier() {
+  SPADE_CHECK(!repeating_);  // its list would be the first run's
   next_courier_ = (next_courier_ + 1) % couriers_.size();
   return *couriers_[next_courier_];
 }
@@ -146,6 +158,7 @@ cuda::Courier& CudaBackend::NextCourier() {
 
 void CudaBackend::RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) {
   SPADE_CHECK(x.rows == out.rows && x.cols == out.cols);
+  if (Notes(Operation::kRmsNorm, x, weight, epsilon, out)) return;
   cuda::RmsNorm({FloatsOf(x), weight, epsilon, x.rows, x.cols, MutableFloats(out)}, stream_);
 }
 
@@ -166,18 +179,21 @@ void CudaBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, 
   SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
   SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
   SPADE_CHECK(heads.head_dim <= cuda::kMaxHeadDim);
+  if (Notes(Operation::kRope, qkv, heads, norm, angles)) return;
   cuda::Rope({MutableFloats(qkv), heads, norm, FloatsOf(angles), qkv.rows}, stream_);
 }
 
 void CudaBackend::StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
                                      Tensor out) {
   SPADE_CHECK(qkv.cols == heads.qkv_cols() && out.cols == heads.q_cols() && out.rows == qkv.rows);
+  if (Notes(Operation::kStartSelfAttention, qkv, heads, start, out)) return;
   cuda::StartSelfAttention(
       {FloatsOf(qkv), heads, start.keys, start.values, qkv.rows, MutableFloats(out)}, stream_);
 }
 
 void CudaBackend::SiluMul(Tensor gate_up, Tensor out) {
   SPADE_CHECK(gate_up.rows == out.rows && gate_up.cols == 2 * out.cols);
+  if (Notes(Operation::kSiluMul, gate_up, out)) return;
   cuda::SiluMul({FloatsOf(gate_up), out.rows, out.cols, MutableFloats(out)}, stream_);
 }
 

@@ -12,6 +12,9 @@
 #include "kernels/cuda/batch_plan.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graph_cache.h"
+#include "kernels/cuda/signature.h"
+#include "kernels/cuda/time_marks.h"
 #include "kernels/cuda/weights.h"
 
 namespace spade {
@@ -61,7 +64,31 @@ class CudaBackend final : public Backend {
                 Tensor out) override;
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override;
 
+  // cuda_graphs.cc
+  void RunRepeatable(int64_t rows, absl::FunctionRef<void()> operations) override;
+  TimeMark MarkTime() override { return marks_.Mark(); }
+  double ElapsedSeconds(TimeMark from, TimeMark to) override { return marks_.Elapsed(from, to); }
+
  private:
+  // Those that may be repeated.
+  enum class Operation : uint8_t {
+    kRmsNorm,
+    kMatMul,
+    kRope,
+    kStoreKv,
+    kAttention,
+    kTensorAttention,
+    kStartSelfAttention,
+    kSiluMul
+  };
+  struct PlannedBatch {
+    explicit PlannedBatch(cudaStream_t stream) : courier(stream) {}
+    cuda::BatchPlan plan;
+    cuda::Courier courier;  // its list stays as long as the plan
+    const int32_t* on_device = nullptr;
+    std::span<const int32_t> positions;  // of the caller's last batch equal to the plan's
+  };
+
   CudaBackend(const BackendOptions& options, cudaStream_t stream);
 
   bool RoundsInputs(const Matrix& weight) const;
@@ -69,18 +96,21 @@ class CudaBackend final : public Backend {
   void MultiplyWidened(Tensor x, const cuda::WeightView& weight, bool accumulate, Tensor out);
   void MultiplyRounded(Tensor x, const cuda::WeightView& weight, bool accumulate, Tensor out);
   void PackPart(const HostMatrix& part, int64_t first_row, Matrix& matrix);
+  // True, in the first of two calls of a repeatable run's operations: what shapes the operation's
+  // launches is noted, and nothing is to be launched.
+  template <class... Args>
+  bool Notes(Operation operation, const Args&... args) {
+    if (noted_ == nullptr) return false;
+    noted_->Add(operation, args...);
+    return true;
+  }
   bool UsesTensorCores(const HeadLayout& heads, DType kv) const;
+  bool IsPlanned(PlannedBatch& planned, const BatchView& batch,
+                 const cuda::TilePolicy& policy) const;
   void PrepareBatch(const BatchView& batch, const HeadLayout& heads, DType kv);
   const cuda::AttentionTile* TilesOf(const cuda::TileGroup& group) const;
   void Attend(const cuda::TileGroup& group, cuda::AttentionArgs args);
   cuda::Courier& NextCourier();
-
-  struct PlannedBatch {
-    explicit PlannedBatch(cudaStream_t stream) : courier(stream) {}
-    cuda::BatchPlan plan;
-    cuda::Courier courier;  // its list stays as long as the plan
-    const int32_t* on_device = nullptr;
-  };
 
   const Compute compute_;
   const bool batch_invariant_;
@@ -97,6 +127,10 @@ class CudaBackend final : public Backend {
   size_t next_courier_ = 0;
   std::array<PlannedBatch, 2> planned_;  // the pool's rows and the scratch's take turns
   PlannedBatch* planned_now_ = planned_.data();
+  cuda::TimeMarks marks_;
+  std::unique_ptr<cuda::GraphCache> graphs_;  // null: no graphs
+  bool repeating_ = false;                    // within RunRepeatable
+  cuda::Signature* noted_ = nullptr;          // its first call of the operations
 };
 
 }  // namespace spade

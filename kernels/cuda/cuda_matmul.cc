@@ -104,8 +104,10 @@ bool CudaBackend::IsDirect(int64_t rows, const Matrix& weight) const {
 void CudaBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) {
   SPADE_CHECK(x.cols == weight.in_features && out.cols == weight.out_features);
   SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
-  if (x.rows == 0) return;
   const cuda::WeightView view(weight);
+  if (x.rows == 0 || Notes(Operation::kMatMul, x, view, options.bias, options.accumulate, out)) {
+    return;
+  }
   auto* to = static_cast<float*>(out.data);
   if (IsDirect(x.rows, weight)) {
     cuda::DirectArgs args = {static_cast<const float*>(x.data), x.rows, RoundsInputs(weight)};

@@ -223,6 +223,7 @@ int main(int argc, char** argv) {
   app.add_option("--in-flight", options.in_flight)->delimiter(',')->capture_default_str();
   app.add_option("--device", options.engine.backend.device)->capture_default_str();
   app.add_flag("--batch-invariant", options.engine.backend.batch_invariant);
+  app.add_option("--cuda-graphs", options.engine.backend.cuda_graphs)->capture_default_str();
   app.add_option("--threads", options.engine.backend.num_threads)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   spdlog::set_level(spdlog::level::warn);

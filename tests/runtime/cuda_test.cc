@@ -108,5 +108,31 @@ TEST_F(CudaEngineTest, DraftsOfABatchInvariantGpuChangeNothing) {
   EXPECT_EQ(tokens_of(ExitMode::kVerified), tokens_of(ExitMode::kExact));
 }
 
+// Several sequences at once, with rows that leave, wait and join: tokens and their logprobs.
+TEST_F(CudaEngineTest, GraphsChangeNoBit) {
+  const auto exit = [](const Sequence&, int32_t position, int32_t layer) {
+    return position % 3 == 0 && layer == (position % 2 == 0 ? 4 : 8) ? std::optional<TokenId>(17)
+                                                                     : std::nullopt;
+  };
+  const auto run = [&](int32_t cuda_graphs) {
+    EngineOptions options = OptionsOf("cuda");
+    options.backend.cuda_graphs = cuda_graphs;
+    const ForcedExitEngine engine(options, exit);
+    std::vector<std::shared_ptr<Collector>> sinks;
+    for (const ExitMode mode : {ExitMode::kExact, ExitMode::kFast, ExitMode::kVerified}) {
+      sinks.push_back(std::make_shared<Collector>());
+      const uint32_t seed = 3 + static_cast<uint32_t>(mode);
+      EXPECT_TRUE(
+          engine->Generate(MakeEarlyRequest(MakePrompt(5, seed), 12, mode), sinks.back()).ok());
+    }
+    std::vector<std::pair<std::vector<TokenId>, std::vector<float>>> outputs;
+    for (const auto& sequences : WaitForAll(sinks)) {
+      outputs.emplace_back(sequences.at(0).tokens, sequences.at(0).logprobs);
+    }
+    return outputs;
+  };
+  EXPECT_EQ(run(256), run(0));
+}
+
 }  // namespace
 }  // namespace spade::testing

@@ -6,9 +6,11 @@
 #include <tuple>
 
 #include "emulator/block.h"
+#include "emulator/stream.h"
 #include "kernels/cuda/cuda_check.h"
 
-// In place of kernels/cuda/launch.h: runs a kernel's blocks one after another on this thread.
+// In place of kernels/cuda/launch.h: runs a kernel's blocks one after another, on the thread that
+// waits for the stream.
 
 namespace spade::cuda {
 
@@ -19,10 +21,12 @@ struct LaunchShape {
 };
 
 template <class... Params, class... Args>
-void Launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t, Args&&... args) {
-  const std::tuple<Params...> copies(args...);
-  cuda_emulation::RunGrid({shape.grid, shape.threads, shape.shared_bytes},
-                          [&] { std::apply(kernel, copies); });
+void Launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream,
+            Args&&... args) {
+  cuda_emulation::Queue(stream, [kernel, shape, copies = std::tuple<Params...>(args...)] {
+    cuda_emulation::RunGrid({shape.grid, shape.threads, shape.shared_bytes},
+                            [&] { std::apply(kernel, copies); });
+  });
 }
 
 template <class T>
