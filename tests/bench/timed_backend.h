@@ -48,6 +48,10 @@ class TimedBackend final : public Backend {
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override {
     backend_->ParallelFor(count, fn);
   }
+  TimeMark MarkTime() override { return backend_->MarkTime(); }
+  double ElapsedSeconds(TimeMark from, TimeMark to) override {
+    return backend_->ElapsedSeconds(from, to);
+  }
 
  private:
   template <typename Operation>
