@@ -50,6 +50,8 @@ TEST_F(StreamTest, AnEventIsWhatWasQueuedBeforeIt) {
   Add(&value, 1, &value);
   cudaEventSynchronize(event);
   EXPECT_EQ(value, 2);
+  cudaStreamSynchronize(stream_);
+  EXPECT_EQ(value, 3);
   cudaEventDestroy(event);
 }
 
