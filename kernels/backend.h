@@ -15,6 +15,7 @@
 #include "kernels/buffer.h"
 #include "kernels/dtype.h"
 #include "kernels/heads.h"
+#include "kernels/logit_reader.h"
 #include "kernels/matrix.h"
 #include "kernels/tensor.h"
 
@@ -102,6 +103,10 @@ class Backend {
   // out(to[i], :) = x(from[i], :). `to` has no repeats; out and x do not overlap.
   virtual void CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
                         Tensor out) = 0;
+
+  // Draws from logits and scores them without their crossing to the host; null where they need not
+  // cross: what HostView gives is then the place to read them.
+  virtual LogitReader* logit_reader() { return nullptr; }
 
   // Runs fn(i) for i in [0, count) on the backend's host workers; returns when all are done. For
   // host work of the step, such as sampling; fn must not call the backend.

@@ -127,12 +127,16 @@ void StagedModel::Park(std::span<const int32_t> rows, std::span<const int32_t> s
   backend_->CopyRows(x_.hidden, rows, slots, parked);
 }
 
-const float* StagedModel::Logits(std::span<const int32_t> rows) {
+Tensor StagedModel::BackendLogits(std::span<const int32_t> rows) {
   const Tensor out{logits_.data(), static_cast<int64_t>(rows.size()), config_.vocab_size,
                    DType::kF32};
+  if (!rows.empty()) backend_->MatMul(NormedRows(rows), weights_.output_head(), {}, out);
+  return out;
+}
+
+const float* StagedModel::Logits(std::span<const int32_t> rows) {
   if (rows.empty()) return static_cast<const float*>(logits_.data());
-  backend_->MatMul(NormedRows(rows), weights_.output_head(), {}, out);
-  return backend_->HostView(out);
+  return backend_->HostView(BackendLogits(rows));
 }
 
 const float* StagedModel::LogitsOf(std::span<const int32_t> rows,

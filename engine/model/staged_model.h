@@ -65,8 +65,10 @@ class StagedModel {
   // Hidden states of the current rows, before the final norm: (rows, hidden), in backend memory.
   // Valid until the next call that is not const.
   Tensor hidden() const { return x_.hidden; }
-  // The final norm and the head over the listed current rows: host memory, (rows.size(), vocab),
-  // valid until the next call.
+  // The final norm and the head over the listed current rows: (rows.size(), vocab), in backend
+  // memory. Valid until the next call that is not const.
+  Tensor BackendLogits(std::span<const int32_t> rows);
+  // The same in host memory, valid until the next call.
   const float* Logits(std::span<const int32_t> rows);
   // The same, for the listed vocabulary columns only: (rows.size(), columns.size()).
   const float* LogitsOf(std::span<const int32_t> rows, std::span<const TokenId> columns);

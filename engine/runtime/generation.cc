@@ -42,16 +42,30 @@ std::span<const TokenId> GeneratedSequence::banned() const {
 
 TokenId GeneratedSequence::Draw(std::span<const float> logits, int32_t position,
                                 SamplerScratch& scratch) {
-  if (generation_->is_forced()) {
-    const auto next = static_cast<size_t>(num_output_) + drawn_.size();
-    const TokenId token = generation_->request().forced[static_cast<size_t>(index_)][next];
-    drawn_.push_back(Score(logits, token, 0, scratch));
-    return token;
+  if (generation_->is_forced()) return Add(Score(logits, ForcedToken(), 0, scratch));
+  return Add(Sample(logits, generation_->request().sampling, history_, banned(),
+                    static_cast<uint32_t>(index_), position, scratch));
+}
+
+bool GeneratedSequence::AddQuery(int32_t row, int32_t vocab_size, int32_t position,
+                                 LogitQueries& queries) const {
+  if (!generation_->is_forced()) {
+    return AddDraw(row, vocab_size, generation_->request().sampling, history_, banned(),
+                   static_cast<uint32_t>(index_), position, queries);
   }
-  drawn_.push_back(Sample(logits, generation_->request().sampling, history_, banned(),
-                          static_cast<uint32_t>(index_), position, scratch));
+  AddScore(row, ForcedToken(), 0, queries);
+  return true;
+}
+
+TokenId GeneratedSequence::Add(SampledToken token) {
+  drawn_.push_back(std::move(token));
   if (early_) early_->EndRun();
   return drawn_.back().id;
+}
+
+TokenId GeneratedSequence::ForcedToken() const {
+  const auto next = static_cast<size_t>(num_output_) + drawn_.size();
+  return generation_->request().forced[static_cast<size_t>(index_)][next];
 }
 
 int32_t GeneratedSequence::max_tokens() const {

@@ -10,6 +10,7 @@
 #include "engine/runtime/request.h"
 #include "engine/runtime/stop_matcher.h"
 #include "engine/runtime/token_exits.h"
+#include "engine/sampling/logit_queries.h"
 #include "engine/sampling/sampler.h"
 #include "engine/tokenizer/detokenizer.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -37,6 +38,10 @@ class GeneratedSequence {
   std::span<const TokenId> banned() const;
   // Draws the token after `logits` (vocab), a row at `position - 1`, and appends it to drawn().
   TokenId Draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch);
+  // The same where logits of `vocab_size` are in row `row` of a LogitReader: adds the query, false
+  // where there is none; Add takes its answer.
+  bool AddQuery(int32_t row, int32_t vocab_size, int32_t position, LogitQueries& queries) const;
+  TokenId Add(SampledToken token);
 
   // Most tokens it can have.
   int32_t max_tokens() const;
@@ -52,6 +57,8 @@ class GeneratedSequence {
   // Whether the row at `position` may leave early at all: it is an output token's, and what is
   // drawn after it is what L-SPADE was made for.
   bool MayExit(int32_t position) const;
+  // What is drawn after it, without bias, bans and penalties.
+  LogitQuery GuessQuery(int32_t position) const;
   // Whether that row leaves at `offer`, given L-SPADE's guess: early()->taken() tells the rest.
   bool TryExit(const ExitOffer& offer, const TokenGuess& guess, std::span<const TokenId> candidates,
                DrawScratch& scratch);
@@ -65,6 +72,8 @@ class GeneratedSequence {
     std::optional<TokenId> token;
     std::optional<int> stop;
   };
+  // The label token that is next, of a forced generation.
+  TokenId ForcedToken() const;
   std::optional<Ending> AddToken(SampledToken token, GenerateDelta* delta);
   TokenId Guess(const TokenGuess& guess, std::span<const TokenId> candidates,
                 DrawScratch& scratch) const;

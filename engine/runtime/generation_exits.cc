@@ -15,6 +15,11 @@ bool GeneratedSequence::MayExit(int32_t position) const {
          request.sampling.plain();
 }
 
+LogitQuery GeneratedSequence::GuessQuery(int32_t position) const {
+  return PlainDraw(/*row=*/0, generation_->request().sampling, static_cast<uint32_t>(index_),
+                   position + 1);
+}
+
 bool GeneratedSequence::TryExit(const ExitOffer& offer, const TokenGuess& guess,
                                 std::span<const TokenId> candidates, DrawScratch& scratch) {
   if (early_->num_in_row() >= offer.max_in_row || !(guess.entropy < offer.threshold)) return false;
@@ -35,10 +40,8 @@ bool GeneratedSequence::TryExit(const ExitOffer& offer, const TokenGuess& guess,
 TokenId GeneratedSequence::Guess(const TokenGuess& guess, std::span<const TokenId> candidates,
                                  DrawScratch& scratch) const {
   const SamplingParams& sampling = generation_->request().sampling;
-  if (sampling.greedy()) {
-    const auto best = std::ranges::max_element(guess.logits) - guess.logits.begin();
-    return candidates[static_cast<size_t>(best)];
-  }
+  if (guess.token >= 0) return guess.token;
+  if (sampling.greedy()) return BestCandidate(guess, candidates);
   std::ranges::fill(scratch.logits, -std::numeric_limits<float>::infinity());
   for (size_t i = 0; i < candidates.size(); ++i) {
     scratch.logits[static_cast<size_t>(candidates[i])] = guess.logits[i] / guess.temperature;

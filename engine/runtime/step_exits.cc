@@ -88,7 +88,10 @@ void StepRunner::AskTokens(int32_t boundary, int32_t layer, std::span<StepItem> 
     if (offer.threshold <= 0 || early->num_in_row() >= offer.max_in_row) continue;
     rows_.push_back(row - 1);
     candidates_.push_back(rider.item);
-    guesses_.push_back({item.rows.sequence, rider.end() - 1, 0, {}, 1});
+    TokenGuess& guess = guesses_.emplace_back();
+    guess.sequence = item.rows.sequence;
+    guess.position = rider.end() - 1;
+    guess.draw = item.generated->GuessQuery(guess.position);
     offers_.push_back(offer);
   }
   if (rows_.empty()) return;

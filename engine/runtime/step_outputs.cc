@@ -22,6 +22,23 @@ int32_t WantedRows(const StepItem& item) {
   return last - std::min(RowsToScore(item).begin, item.rows.samples ? last - 1 : last);
 }
 
+RowUse UseOf(const StepItem& item, int32_t position) {
+  if (position + 1 < item.sequence->num_prompt()) return RowUse::kPromptScore;
+  if (item.draft_failed) return RowUse::kNothing;
+  const EarlyTokens* early = item.generated->early();
+  return early != nullptr && early->taken() ? RowUse::kComparison : RowUse::kToken;
+}
+
+void CompareDraft(StepItem& item, int32_t position, TokenId token) {
+  const int32_t next = position + 1;
+  if (next == item.sequence->length()) return;
+  if (token == item.sequence->tokens[static_cast<size_t>(next)]) {
+    ++item.num_accepted;
+  } else {
+    item.draft_failed = true;
+  }
+}
+
 // The model's rows are the wanted ones: the riders', then the SPADE rows.
 void StepRunner::ListOutputs(std::span<const StepItem> items) {
   token_rows_.clear();
@@ -63,36 +80,19 @@ void StepRunner::TakeLabels(std::span<StepItem> items) {
   }
 }
 
-// In slices, so that the logits' memory is bounded when every prompt row has some. The rows of one
-// item are used in order, by one worker.
+// In slices, so that the logits' memory is bounded when every prompt row has some.
 void StepRunner::DrawTokens(std::span<StepItem> items) {
-  const auto vocab = static_cast<size_t>(model_->config().vocab_size);
   const auto slice = static_cast<size_t>(options_.max_output_rows);
   for (size_t begin = 0; begin < token_rows_.size(); begin += slice) {
     const size_t end = std::min(begin + slice, token_rows_.size());
+    const std::span<const OutputRow> outputs = std::span(token_rows_).subspan(begin, end - begin);
     rows_.clear();
-    groups_.clear();
-    for (size_t i = begin; i < end; ++i) {
-      rows_.push_back(token_rows_[i].row);
-      if (i == begin || token_rows_[i].item != token_rows_[i - 1].item) groups_.push_back(i);
+    for (const OutputRow& output : outputs) rows_.push_back(output.row);
+    if (backend_->logit_reader() != nullptr) {
+      DrawFromBackend(outputs, items);
+    } else {
+      DrawFromHost(outputs, items);
     }
-    groups_.push_back(end);
-    const Backend::TimeMark begin_head = backend_->MarkTime();
-    const float* logits = model_->Logits(rows_);
-    NoteSpan(model_->num_stages() + kHeadCost, std::ssize(rows_), begin_head);
-    const auto count = static_cast<int64_t>(groups_.size()) - 1;
-    const int64_t lanes = std::min(kSamplerLanes, count);
-    const auto draw = [&](int64_t lane) {
-      for (int64_t group = lane; group < count; group += lanes) {
-        const auto first = static_cast<size_t>(group);
-        for (size_t i = groups_[first]; i < groups_[first + 1]; ++i) {
-          UseRow(items[static_cast<size_t>(token_rows_[i].item)], token_rows_[i].position,
-                 std::span(logits + (i - begin) * vocab, vocab),
-                 scratch_[static_cast<size_t>(lane)].sampler);
-        }
-      }
-    };
-    backend_->ParallelFor(lanes, std::ref(draw));
   }
   for (StepItem& item : items) {
     if (resuming_) break;
@@ -101,31 +101,48 @@ void StepRunner::DrawTokens(std::span<StepItem> items) {
   }
 }
 
-// The logits after a position score the next prompt token, or give the next output token; where a
-// draft stands there, it holds if they give the same.
-void StepRunner::UseRow(StepItem& item, int32_t position, std::span<const float> logits,
-                        SamplerScratch& scratch) {
-  Generation& generation = *item.request->generation;
-  const GenerateRequest& request = generation.request();
-  const int32_t next = position + 1;
-  if (next < item.sequence->num_prompt()) {
-    generation.prompt_scores()[static_cast<size_t>(position)] =
-        Score(logits, request.context.prompt[static_cast<size_t>(next)], *request.prompt_logprobs,
-              scratch);
-    return;
+// The rows of one item are used in order, by one worker.
+void StepRunner::DrawFromHost(std::span<const OutputRow> outputs, std::span<StepItem> items) {
+  groups_.clear();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (i == 0 || outputs[i].item != outputs[i - 1].item) groups_.push_back(i);
   }
-  if (item.draft_failed) return;
-  if (const EarlyTokens* early = item.generated->early(); early != nullptr && early->taken()) {
-    // Given out already: only compared.
-    item.full_token = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
-    return;
-  }
-  const TokenId token = item.generated->Draw(logits, next, scratch);
-  if (next == item.sequence->length()) return;
-  if (token == item.sequence->tokens[static_cast<size_t>(next)]) {
-    ++item.num_accepted;
-  } else {
-    item.draft_failed = true;
+  groups_.push_back(outputs.size());
+  const Backend::TimeMark begin = backend_->MarkTime();
+  const float* logits = model_->Logits(rows_);
+  NoteSpan(model_->num_stages() + kHeadCost, std::ssize(rows_), begin);
+  const auto vocab = static_cast<size_t>(model_->config().vocab_size);
+  const auto count = static_cast<int64_t>(groups_.size()) - 1;
+  const int64_t lanes = std::min(kSamplerLanes, count);
+  const auto draw = [&](int64_t lane) {
+    for (int64_t group = lane; group < count; group += lanes) {
+      const auto first = static_cast<size_t>(group);
+      for (size_t i = groups_[first]; i < groups_[first + 1]; ++i) {
+        UseLogits(items[static_cast<size_t>(outputs[i].item)], outputs[i].position,
+                  std::span(logits + i * vocab, vocab),
+                  scratch_[static_cast<size_t>(lane)].sampler);
+      }
+    }
+  };
+  backend_->ParallelFor(lanes, std::ref(draw));
+}
+
+void StepRunner::UseLogits(StepItem& item, int32_t position, std::span<const float> logits,
+                           SamplerScratch& scratch) {
+  const GenerateRequest& request = item.request->generation->request();
+  const auto next = static_cast<size_t>(position) + 1;
+  switch (UseOf(item, position)) {
+    case RowUse::kNothing:
+      return;
+    case RowUse::kPromptScore:
+      item.request->generation->prompt_scores()[static_cast<size_t>(position)] =
+          Score(logits, request.context.prompt[next], *request.prompt_logprobs, scratch);
+      return;
+    case RowUse::kComparison:
+      item.full_token = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+      return;
+    case RowUse::kToken:
+      CompareDraft(item, position, item.generated->Draw(logits, position + 1, scratch));
   }
 }
 

@@ -15,6 +15,18 @@ struct ScoredRows {
 };
 ScoredRows RowsToScore(const StepItem& item);
 
+// What the logits after a row of a generation are for.
+enum class RowUse {
+  kNothing,      // behind a draft that failed
+  kPromptScore,  // of the next prompt token
+  kComparison,   // with the early token, given out already
+  kToken,        // the next output token
+};
+RowUse UseOf(const StepItem& item, int32_t position);
+
+// Where a draft stands after the row, it holds if full depth gave the same token.
+void CompareDraft(StepItem& item, int32_t position, TokenId token);
+
 // The item is a decision that left at an exit.
 inline bool LeftAsDecision(const StepItem& item) {
   return item.generated == nullptr && item.request->decision->exit().has_value();

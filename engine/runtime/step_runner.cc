@@ -52,6 +52,10 @@ void StepRunner::Reserve() {
   held_riders_.reserve(sequences);
   for (auto* outputs : {&token_rows_, &label_rows_}) outputs->reserve(rows);
   groups_.reserve(rows + 1);
+  if (backend_->logit_reader() != nullptr) {
+    queries_.queries.reserve(rows);
+    logit_answers_.reserve(rows);
+  }
   guesses_.reserve(sequences);
   offers_.reserve(sequences);
   spans_.reserve(kMaxSpans);

@@ -160,8 +160,14 @@ class StepRunner {
   void ListOutputs(std::span<const StepItem> items);
   void TakeLabels(std::span<StepItem> items);
   void DrawTokens(std::span<StepItem> items);
-  void UseRow(StepItem& item, int32_t position, std::span<const float> logits,
-              SamplerScratch& scratch);
+  void DrawFromHost(std::span<const OutputRow> outputs, std::span<StepItem> items);
+  void UseLogits(StepItem& item, int32_t position, std::span<const float> logits,
+                 SamplerScratch& scratch);
+
+  // step_draws.cc: the same by the backend's LogitReader.
+  void DrawFromBackend(std::span<const OutputRow> outputs, std::span<StepItem> items);
+  void AskRow(const StepItem& item, int32_t position, int32_t row);
+  static void UseAnswer(StepItem& item, int32_t position, SampledToken token);
 
   Backend* backend_ = nullptr;
   StagedModel* model_ = nullptr;
@@ -201,6 +207,8 @@ class StepRunner {
 
   // Scratch: lists of rows.
   std::vector<int32_t> rows_;
+  LogitQueries queries_;
+  std::vector<LogitAnswer> logit_answers_;
   std::vector<size_t> groups_;       // first output row of each item's, and the end
   std::vector<int32_t> candidates_;  // items that may leave at this exit
   std::vector<TokenGuess> guesses_;

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
 #include "engine/base/types.h"
 #include "engine/schedule/sequence.h"
+#include "kernels/logit_reader.h"
 #include "kernels/tensor.h"
 
 namespace spade {
@@ -13,12 +15,22 @@ namespace spade {
 struct TokenGuess {
   SequenceId sequence = 0;
   int32_t position = 0;  // of the row
+  LogitQuery draw;       // how its token is drawn, if it leaves; the row is not set
   // Set by TokenExits::Guess. Nats, over the candidates and the rest of the vocabulary; infinite
   // where the row must not leave.
   float entropy = 0;
-  std::span<const float> logits;  // (candidates): valid until the next Guess
-  float temperature = 1;          // that the logits are divided by
+  // What `draw` gives, where the backend drew it; else -1, and logits are there to draw from:
+  TokenId token = -1;
+  std::span<const float> logits = {};  // (candidates): valid until the next Guess
+  float temperature = 1;               // that the logits are divided by
 };
+
+// The most probable candidate; `guess.draw` was greedy.
+inline TokenId BestCandidate(const TokenGuess& guess, std::span<const TokenId> candidates) {
+  if (guess.token >= 0) return guess.token;
+  const auto best = std::ranges::max_element(guess.logits) - guess.logits.begin();
+  return candidates[static_cast<size_t>(best)];
+}
 
 // L-SPADE for generated tokens at every exit, as the step asks for it. Owned by the loop.
 class TokenExits {

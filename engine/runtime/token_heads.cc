@@ -73,12 +73,30 @@ void TokenHeads::Guess(int32_t layer, Tensor rows, std::span<TokenGuess> guesses
   backend_->MatMul(narrowed, exit->up, {.accumulate = true}, rows);
   backend_->RmsNorm(rows, static_cast<const float*>(norm_.data()), norm_epsilon_, rows);
   backend_->MatMul(rows, exit->head, {}, logits);
+  if (backend_->logit_reader() != nullptr) return Read(*exit, logits, guesses);
   const float* values = backend_->HostView(logits);
   const auto conclude = [&](int64_t i) {
     Conclude(*exit, std::span(values + i * entries, static_cast<size_t>(entries)),
              guesses[static_cast<size_t>(i)]);
   };
   backend_->ParallelFor(rows.rows, std::ref(conclude));
+}
+
+void TokenHeads::Read(const Exit& exit, Tensor logits, std::span<TokenGuess> guesses) {
+  queries_.clear();
+  for (const TokenGuess& guess : guesses) {
+    queries_.push_back(guess.draw);
+    queries_.back().row = static_cast<int32_t>(queries_.size()) - 1;
+    queries_.back().temperature *= exit.temperature;
+  }
+  answers_.resize(guesses.size());
+  const OtherTokens other = {.bias = exit.other_bias, .temperature = exit.temperature};
+  backend_->logit_reader()->Read(logits, {.queries = queries_, .edits = {}, .other = other},
+                                 answers_);
+  for (size_t i = 0; i < guesses.size(); ++i) {
+    guesses[i].entropy = answers_[i].entropy;
+    guesses[i].token = candidates_[static_cast<size_t>(answers_[i].token)];
+  }
 }
 
 void TokenHeads::Conclude(const Exit& exit, std::span<const float> logits,

@@ -41,6 +41,8 @@ class TokenHeads final : public TokenExits {
   TokenHeads() = default;
   absl::Status AddExit(const TokenExit& exit, std::span<const float> candidate_rows,
                        int64_t hidden_size, DType weight_dtype);
+  // Guesses where the logits are.
+  void Read(const Exit& exit, Tensor logits, std::span<TokenGuess> guesses);
   // Confidence from the logits of one row, which become the candidates' own.
   void Conclude(const Exit& exit, std::span<const float> logits, TokenGuess& guess) const;
 
@@ -52,6 +54,8 @@ class TokenHeads final : public TokenExits {
   Buffer narrowed_;  // (max_rows, rank)
   Buffer logits_;    // (max_rows, candidates + 1)
   int64_t rank_ = 0;
+  std::vector<LogitQuery> queries_;  // of one Guess
+  std::vector<LogitAnswer> answers_;
 };
 
 }  // namespace spade

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "engine/sampling/draw_noise.h"
 #include "engine/sampling/vocab_scan.h"
 #include "kernels/check.h"
 
@@ -18,34 +19,6 @@ float LogitOf(std::span<const float> logits, TokenId id) {
 // The order of all cuts and ties: by logit, then by id.
 bool MoreProbable(const SamplerScratch::Ranked& a, const SamplerScratch::Ranked& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
-
-// Philox 4x32-10 (Salmon et al. 2011): a counter-based generator, so that a draw needs no state.
-std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter, uint64_t seed) {
-  auto key0 = static_cast<uint32_t>(seed);
-  auto key1 = static_cast<uint32_t>(seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = uint64_t{0xD2511F53u} * counter[0];
-    const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {
-        static_cast<uint32_t>(product1 >> 32) ^ counter[1] ^ key0, static_cast<uint32_t>(product1),
-        static_cast<uint32_t>(product0 >> 32) ^ counter[3] ^ key1, static_cast<uint32_t>(product0)};
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
-  return counter;
-}
-
-// In [0, 1), of 53 bits.
-double Uniform(uint64_t seed, uint32_t sequence_index, int32_t position) {
-  const auto random = Philox({static_cast<uint32_t>(position), sequence_index, 0, 0}, seed);
-  const uint64_t bits = uint64_t{random[0]} << 32 | random[1];
-  return static_cast<double>(bits >> 11) * 0x1p-53;
-}
-
-bool HasPenalties(const SamplingParams& params) {
-  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
-         params.frequency_penalty != 0.0f;
 }
 
 void Penalise(const SamplingParams& params, const TokenHistory& history, std::span<float> logits) {
@@ -62,7 +35,7 @@ void Penalise(const SamplingParams& params, const TokenHistory& history, std::sp
 std::span<const float> Adjust(std::span<const float> logits, const SamplingParams& params,
                               const TokenHistory& history, std::span<const TokenId> banned,
                               SamplerScratch& scratch) {
-  const bool penalties = HasPenalties(params);
+  const bool penalties = params.has_penalties();
   if (params.logit_bias.empty() && params.allowed_token_ids.empty() && banned.empty() &&
       !penalties) {
     return logits;

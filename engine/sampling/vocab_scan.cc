@@ -1,17 +1,17 @@
 #include "engine/sampling/vocab_scan.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
+
+#include "kernels/exp_one.h"
 
 namespace spade {
 namespace {
 
 constexpr size_t kLanes = 16;
-constexpr size_t kArgMaxGroup = 512;      // large: what its maximum costs beside one pass is small
-constexpr float kSmallestPower = -87.0f;  // exp() of less is no normal float
+constexpr size_t kArgMaxGroup = 512;  // large: what its maximum costs beside one pass is small
 
 // b where a is NaN; written so that it compiles to a vector instruction.
 inline float Max(float a, float b) { return a > b ? a : b; }
@@ -37,23 +37,6 @@ float MaxOf(const float* values, size_t count) {
     for (size_t lane = 0; lane < 4; ++lane) max = Max(four[lane], max);
   }
   return max;
-}
-
-// Cody and Waite's reduction to [-ln2/2, ln2/2], then the Taylor polynomial of degree 7.
-inline float ExpOne(float x) {
-  x = Max(x, kSmallestPower);
-  const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer
-  const float n = shifted - 12582912.0f;
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.0f / 5040.0f;
-  p = p * r + 1.0f / 720.0f;
-  p = p * r + 1.0f / 120.0f;
-  p = p * r + 1.0f / 24.0f;
-  p = p * r + 1.0f / 6.0f;
-  p = p * r + 0.5f;
-  p = p * r * r + r + 1.0f;
-  const int32_t power = (std::bit_cast<int32_t>(shifted) + 127) << 23;
-  return p * std::bit_cast<float>(power);
 }
 
 }  // namespace
@@ -113,10 +96,7 @@ void GatherAtLeast(std::span<const float> logits, std::span<const float> maxima,
 }
 
 void ExpInPlace(std::span<float> values) {
-  for (float& value : values) {
-    const float power = ExpOne(value);
-    value = value >= kSmallestPower ? power : 0.0f;
-  }
+  for (float& value : values) value = ExpOrZero(value);
 }
 
 double LogSumExp(std::span<const float> logits, float max) {

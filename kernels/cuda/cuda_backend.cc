@@ -81,6 +81,7 @@ CudaBackend::CudaBackend(const BackendOptions& options, cudaStream_t stream)
       batch_invariant_(options.batch_invariant),
       stream_(stream),
       pool_(options.num_threads, options.pin_threads),
+      logit_reader_(stream),
       planned_{PlannedBatch(stream), PlannedBatch(stream)},
       marks_(stream) {
   for (auto& courier : couriers_) courier = std::make_unique<cuda::Courier>(stream);

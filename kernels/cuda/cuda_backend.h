@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cuda/batch_plan.h"
+#include "kernels/cuda/cuda_logit_reader.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/graph_cache.h"
@@ -62,6 +63,7 @@ class CudaBackend final : public Backend {
   void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
   void CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
                 Tensor out) override;
+  LogitReader* logit_reader() override { return &logit_reader_; }
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override;
 
   // cuda_graphs.cc
@@ -122,6 +124,7 @@ class CudaBackend final : public Backend {
   Buffer scratch_;     // of one operation
   Buffer unfit_flag_;  // of Pack: int32
   Buffer host_view_;   // pinned
+  cuda::CudaLogitReader logit_reader_;
   // Lists of the operations: an operation's stays until as many others have gone.
   std::array<std::unique_ptr<cuda::Courier>, 8> couriers_;
   size_t next_courier_ = 0;

@@ -180,6 +180,36 @@ void BM_SmallStartSelf(benchmark::State& state) {
        [&] { SharedBackend().StartSelfAttention(qkv.view, kSmallHeads, view, out.view); });
 }
 
+// Logits as a language model's: most within a few units, a few tokens well above.
+Rows ModelLogits(int64_t rows, int64_t vocab) {
+  Rows logits(rows, vocab);
+  std::vector<float> values(rows * vocab);
+  Noise noise;
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = 3 * (noise.Next() + noise.Next() + noise.Next() + noise.Next());
+    if (i % 6000 == 77) values[i] += 9;
+  }
+  SharedBackend().CopyFromHost(logits.view.data, values.data(), logits.view.bytes());
+  return logits;
+}
+
+// All rows of a step asked the same, answers received: beside the floor of reading them once.
+void BM_Logits(benchmark::State& state, const LogitQuery& query) {
+  const int64_t rows = state.range(0);
+  const Rows logits = ModelLogits(rows, state.range(1));
+  std::vector<LogitQuery> queries(rows, query);
+  for (int64_t row = 0; row < rows; ++row) queries[row].row = static_cast<int32_t>(row);
+  std::vector<LogitAnswer> answers(rows);
+  LogitReader& reader = *SharedBackend().logit_reader();
+  for (auto _ : state) {
+    for (LogitQuery& each : queries) each.uniform += uint64_t{1} << 59;
+    reader.Read(logits.view, {.queries = queries, .edits = {}, .other = {}}, answers);
+  }
+  const double read = static_cast<double>(logits.view.bytes()) * state.iterations();
+  state.counters["of_bandwidth"] =
+      benchmark::Counter(read / Bandwidth(), benchmark::Counter::kIsRate);
+}
+
 void BM_ParallelForOverhead(benchmark::State& state) {
   const std::function<void(int64_t)> nothing = [](int64_t) {};
   Loop(state, SharedBackend(), [&] { SharedBackend().ParallelFor(state.range(0), nothing); });
@@ -220,7 +250,23 @@ void RegisterAttention(const std::string& name, const HeadLayout& heads, DType d
   }
 }
 
+void RegisterLogits() {
+  const std::pair<const char*, LogitQuery> kinds[] = {
+      {"greedy", {}},
+      {"temperature", {.temperature = 1}},
+      {"top_p", {.temperature = 1, .top_p = 0.95f}},
+      {"top_k_top_p", {.temperature = 1, .top_k = 40, .top_p = 0.95f}},
+      {"flat_top_p", {.temperature = 20, .top_p = 0.9f}},
+      {"logprobs", {.num_top = 5}}};
+  for (const auto& [name, query] : kinds) {
+    Register(std::string("Logits/") + name, [query](benchmark::State& state) {
+      BM_Logits(state, query);
+    })->ArgsProduct({{1, 64}, {32000, 128256}});
+  }
+}
+
 void RegisterAll() {
+  if (!OnHost()) RegisterLogits();
   Register("Floor", BM_Floor)->Iterations(1);
   Register("ParallelForOverhead", BM_ParallelForOverhead)->Arg(2)->Arg(16);
   constexpr MatMulTypes kBF16InF32 = {DType::kBF16, Compute::kF32};

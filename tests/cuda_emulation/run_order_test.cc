@@ -92,6 +92,44 @@ TEST_P(RunOrderTest, RotationAndStartSelf) {
   });
 }
 
+// One query a row: draws by each way to cut, an edit, scores, entropies.
+TEST_P(RunOrderTest, DrawsAndScores) {
+  constexpr int64_t kCols = 2301;
+  std::vector<float> values = RandomFloats(6 * kCols, 5);
+  std::fill_n(values.begin() + 5 * kCols, kCols, 1.0f);
+  const std::vector<LogitEdit> edits = {{7, 2.0f}, {7, 1.0f}, {7, 0.5f}};
+  const uint64_t uniform = uint64_t{0x9e37} << 48;
+  const std::vector<LogitQuery> queries = {
+      {.row = 0, .num_top = 20},
+      {.row = 1, .temperature = 1, .uniform = uniform},
+      {.row = 2, .temperature = 2, .top_k = 30, .top_p = 0.9f, .uniform = uniform},
+      {.row = 3, .temperature = 9, .top_k = 800, .top_p = 0.9f, .uniform = uniform},
+      {.row = 4,
+       .temperature = 3,
+       .min_p = 0.3f,
+       .uniform = uniform,
+       .num_added = 2,
+       .num_penalised = 1,
+       .repetition_penalty = 1.1f,
+       .num_top = 3},
+      {.row = 5, .temperature = 1, .top_p = 0.5f, .uniform = uniform}};
+  ExpectOneResult([&] {
+    const DeviceTensor logits = Upload(6, kCols, values);
+    std::vector<LogitAnswer> answers(queries.size());
+    const LogitReading reading = {.queries = queries, .edits = edits, .other = OtherTokens{}};
+    backend().logit_reader()->Read(logits.view(), reading, answers);
+    std::vector<float> result = logits.Read();
+    for (const LogitAnswer& answer : answers) {
+      for (const auto value : {static_cast<float>(answer.token), answer.entropy, answer.logprob,
+                               static_cast<float>(answer.rank)}) {
+        result.push_back(value);
+      }
+      for (const LogitScore& top : answer.top) result.push_back(static_cast<float>(top.id));
+    }
+    return result;
+  });
+}
+
 SPADE_DEVICE_SUITE(RunOrderTest);
 
 }  // namespace

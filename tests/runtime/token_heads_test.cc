@@ -9,6 +9,7 @@
 
 #include "engine/exit/token_fit.h"
 #include "engine/model/head_rows.h"
+#include "engine/sampling/logit_queries.h"
 #include "tests/testing/model_runner.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/testing/tiny_model.h"
@@ -20,7 +21,14 @@ constexpr int64_t kHidden = 64;
 
 class TokenHeadsTest : public ::testing::TestWithParam<const char*> {
  protected:
-  TokenHeadsTest() : backend_(MakeTestBackend(GetParam())) {
+  void SetUp() override {
+    if (GetParam() == std::string("cuda") && !HasCuda()) {
+      GTEST_SKIP() << "no GPU, or a build without it";
+    }
+    backend_ = MakeTestBackend(GetParam());
+  }
+
+  TokenHeadsTest() {
     WriteTinyModel(dir_.path(), {});
     config_ = LoadConfigOrDie(dir_.path());
     calibration_.hidden_size = kHidden;
@@ -57,6 +65,7 @@ class TokenHeadsTest : public ::testing::TestWithParam<const char*> {
     rows_ = *backend_->Allocate(hidden.size() * sizeof(float));
     backend_->CopyFromHost(rows_.data(), hidden.data(), hidden.size() * sizeof(float));
     std::vector<TokenGuess> guesses(static_cast<size_t>(rows));
+    for (TokenGuess& guess : guesses) guess.draw = draw_;
     heads_->Guess(layer, Tensor{rows_.data(), rows, kHidden, DType::kF32}, guesses);
     return guesses;
   }
@@ -66,6 +75,7 @@ class TokenHeadsTest : public ::testing::TestWithParam<const char*> {
   ModelConfig config_;
   TokenCalibration calibration_;
   std::unique_ptr<TokenHeads> heads_;
+  LogitQuery draw_;  // of the guesses
   Buffer rows_;
 };
 
@@ -84,8 +94,37 @@ TEST_P(TokenHeadsTest, EntropyIsThatOfTheFitsProbabilities) {
       for (const double p : probabilities) entropy -= p > 0 ? p * std::log(p) : 0;
       EXPECT_NEAR(guesses[row].entropy, entropy, 1e-4);
       const auto candidates = probabilities.first(entries - 1);
-      EXPECT_EQ(std::ranges::max_element(guesses[row].logits) - guesses[row].logits.begin(),
-                std::ranges::max_element(candidates) - candidates.begin());
+      const auto best = std::ranges::max_element(candidates) - candidates.begin();
+      EXPECT_EQ(BestCandidate(guesses[row], calibration_.candidates),
+                calibration_.candidates[static_cast<size_t>(best)]);
+    }
+  }
+}
+
+// As GeneratedSequence draws from the logits where they are on the host.
+TEST_P(TokenHeadsTest, BackendsThatReadLogitsDrawTheHostsTokens) {
+  if (backend_->logit_reader() == nullptr) GTEST_SKIP() << "the engine draws";
+  const std::vector<float> hidden = Normals(9 * kHidden, 4, 1);
+  const auto checkpoint = Checkpoint::Open(dir_.path());
+  const auto read = ReadHeadRows(config_, *checkpoint, calibration_.candidates);
+  const CandidateHead head{read->rows, read->norm, config_.rms_norm_epsilon};
+  const size_t entries = calibration_.candidates.size() + 1;
+  const std::vector<float> expected = TokenProbabilities(calibration_.exits[0], head, hidden);
+  SamplingParams params;
+  params.temperature = 1.4f;
+  params.top_k = 12;
+  SamplerScratch scratch;
+  for (int32_t position = 0; position < 10; ++position) {
+    draw_ = PlainDraw(/*row=*/0, params, /*sequence_index=*/3, position);
+    const std::vector<TokenGuess> guesses = Guess(calibration_.exits[0].layer, hidden);
+    for (size_t row = 0; row < guesses.size(); ++row) {
+      std::vector<float> logits(static_cast<size_t>(config_.vocab_size), -INFINITY);
+      for (size_t i = 0; i + 1 < entries; ++i) {
+        logits[static_cast<size_t>(calibration_.candidates[i])] =
+            std::log(expected[row * entries + i]);
+      }
+      const TokenHistory none({});
+      EXPECT_EQ(guesses[row].token, Sample(logits, params, none, {}, 3, position, scratch).id);
     }
   }
 }
@@ -98,7 +137,8 @@ TEST_P(TokenHeadsTest, StatesThatAreNotFiniteNeverLookSure) {
   EXPECT_TRUE(std::isfinite(guesses[1].entropy));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, TokenHeadsTest, ::testing::Values("cpu", "reference"));
+INSTANTIATE_TEST_SUITE_P(Backends, TokenHeadsTest, ::testing::Values("cpu", "reference", "cuda"),
+                         [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
 }  // namespace spade::testing

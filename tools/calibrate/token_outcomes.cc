@@ -57,8 +57,7 @@ TokenOutcomes::EarlyTokens TokenOutcomes::Guess(std::span<const size_t> records,
                   Tensor{rows_.data(), std::ssize(batch), traces_.hidden_size, DType::kF32},
                   guesses);
     for (const TokenGuess& guess : guesses) {
-      const auto best = std::ranges::max_element(guess.logits) - guess.logits.begin();
-      early.tokens.push_back(calibration_.candidates[static_cast<size_t>(best)]);
+      early.tokens.push_back(BestCandidate(guess, calibration_.candidates));
       early.entropies.push_back(std::min(guess.entropy, kNeverLeaves));
     }
   }

@@ -2,6 +2,7 @@
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "emulator/bus.h"
 #include "emulator/stream.h"
 #include "kernels/check.h"
 #include "kernels/dtype.h"
@@ -38,6 +40,9 @@ bool IsPinned(const void* data, size_t bytes) {
   return first + bytes <= found->first + found->second;
 }
 
+std::atomic<int64_t> bytes_to_host{0};
+std::atomic<int64_t> bytes_to_device{0};
+
 cudaError_t AllocateBytes(void** data, size_t bytes, bool poison) {
   if (bytes > kDeviceBytes) return cudaErrorMemoryAllocation;
   // Not rounded up: AddressSanitizer then knows where it ends.
@@ -54,6 +59,11 @@ float ElementAt(const void* data, cudaDataType_t type, int64_t index) {
 }
 
 }  // namespace
+
+namespace spade::cuda_emulation {
+int64_t BytesToHost() { return bytes_to_host; }
+int64_t BytesToDevice() { return bytes_to_device; }
+}  // namespace spade::cuda_emulation
 
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaSuccess ? "no error" : "out of memory";
@@ -101,6 +111,8 @@ void spade::cuda_emulation::SetFreeDeviceBytes(size_t bytes) { free_bytes = byte
 // Pageable memory is read before the call returns, and written before it returns.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
+  auto& crossed = kind == cudaMemcpyDeviceToHost ? bytes_to_host : bytes_to_device;
+  crossed.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
   const void* host = kind == cudaMemcpyHostToDevice ? from : to;
   if (IsPinned(host, bytes)) {
     Queue(stream, [=] { std::memcpy(to, from, bytes); });

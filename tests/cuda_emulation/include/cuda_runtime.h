@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -31,10 +32,22 @@ inline void __syncthreads() { spade::cuda_emulation::SyncBlock(); }
 
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
-  static_assert(sizeof(T) == sizeof(uint32_t));
+  constexpr size_t kWords = sizeof(T) / sizeof(uint32_t);
+  static_assert(sizeof(T) % sizeof(uint32_t) == 0);
   const auto lane = static_cast<int>(threadIdx.x) % 32;
-  return std::bit_cast<T>(
-      spade::cuda_emulation::Exchange(mask, std::bit_cast<uint32_t>(value), lane ^ lane_mask));
+  auto words = std::bit_cast<std::array<uint32_t, kWords>>(value);
+  for (uint32_t& word : words) {
+    word = spade::cuda_emulation::Exchange(mask, word, lane ^ lane_mask);
+  }
+  return std::bit_cast<T>(words);
+}
+
+// Fibers run one at a time.
+template <class T>
+T atomicAdd(T* address, T value) {
+  const T old = *address;
+  *address += value;
+  return old;
 }
 
 template <class T>
@@ -43,3 +56,11 @@ T __ldg(const T* from) {
 }
 
 inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline uint32_t __float_as_uint(float value) { return std::bit_cast<uint32_t>(value); }
+inline unsigned long long __float2ull_rz(float value) {
+  return static_cast<unsigned long long>(value);
+}
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<unsigned long long>(static_cast<Wide>(a) * b >> 64);
+}

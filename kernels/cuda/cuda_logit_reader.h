@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/buffer.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/logits.h"
+#include "kernels/logit_reader.h"
+
+namespace spade::cuda {
+
+// The LogitReader of a CudaBackend. To the GPU cross 72 bytes a query and 8 an edit, back 8 bytes a
+// query and 184 a score, in one copy each way by pinned memory.
+class CudaLogitReader final : public LogitReader {
+ public:
+  explicit CudaLogitReader(cudaStream_t stream) : stream_(stream), courier_(stream) {}
+
+  void Read(Tensor logits, const LogitReading& reading, std::span<LogitAnswer> answers) override;
+
+ private:
+  // Room for what the kernel writes; grows on demand, never in a steady state.
+  void Reserve(size_t answer_bytes, size_t saved_bytes);
+  int32_t ListAsks(const LogitReading& reading);
+  void SendAsks(std::span<const LogitEdit> edits, LogitArgs& args);
+
+  const cudaStream_t stream_;
+  Courier courier_;
+  std::vector<LogitAsk> asks_;
+  Buffer saved_;     // what edits replace
+  Buffer answers_;   // tokens, entropies, scores
+  Buffer received_;  // the same, pinned
+};
+
+}  // namespace spade::cuda
