@@ -113,6 +113,7 @@ void CudaLogitReader::Read(Tensor logits, const LogitReading& reading,
   args.logits = static_cast<float*>(logits.data);
   args.cols = logits.cols;
   args.num_tokens = static_cast<int32_t>(logits.cols - (reading.other ? 1 : 0));
+  args.vectors = logits.cols % 4 == 0 && reinterpret_cast<uintptr_t>(logits.data) % 16 == 0;
   args.wants_entropy = reading.other.has_value();
   args.other = reading.other.value_or(OtherTokens{});
   args.count = static_cast<int64_t>(count);

@@ -13,7 +13,7 @@ __device__ int List(const LogitRow& row, RowShared& shared, const Keep& keep) {
   __syncthreads();
   if (threadIdx.x == 0) shared.count = 0;
   __syncthreads();
-  ForDrawable(row, [&](float x, Code code) {
+  ForDrawable<4>(row, [&](float x, Code code) {
     if (!keep(x, code)) return;
     const unsigned slot = atomicAdd(&shared.count, 1u);
     if (slot < kListed) shared.codes[slot] = code;

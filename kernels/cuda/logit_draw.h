@@ -60,7 +60,7 @@ __device__ int32_t PickInRow(const LogitRow& row, Fixed uniform, RowShared& shar
     const int32_t first = begin + WarpIndex() * part;
     const int32_t last = first + part < end ? first + part : end;
     Fixed own = 0;
-    ForTokens(row, first, last, Lane(), kWarp, [&](int32_t id, float x) {
+    ForTokens<4>(row, first, last, Lane(), kWarp, [&](int32_t id, float x) {
       if (IsDrawable(x)) own += measure(Drawable(x), CodeOf(Drawable(x), id));
     });
     const Fixed total = RowSum(own, shared.partial);
@@ -121,7 +121,7 @@ __device__ inline int32_t Draw(const LogitRow& row, const LogitAsk& ask, const B
   }
   if (ask.top_p != 0 && ask.top_k == 0) {
     Fixed own = 0;
-    ForDrawable(row, [&](float x, Code) { own += ToFixed(weigh(x)); });
+    ForDrawable<4>(row, [&](float x, Code) { own += ToFixed(weigh(x)); });
     total = RowSum(own, shared.partial);
     // All tokens that weigh less than this together hold less than 1 - top_p: none is needed.
     const Fixed spare = total - ShareOf(ask.top_p, total);

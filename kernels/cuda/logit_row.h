@@ -65,36 +65,43 @@ __device__ inline Code BoundBelow(double x) {
   return IsDrawable(bound) ? CodeOf(bound, -1) : 0;
 }
 
-// Calls fn(id, logit) for the tokens of [begin, end), a multiple of four apart from the start, that
-// are this one's of `lanes` lanes.
-template <class Fn>
+// Calls fn(id, logit) for the tokens of [begin, end) that are this one's of `lanes` lanes, four
+// neighbours at a time. begin is a multiple of four. kAhead: loads of a lane in flight together.
+template <int kAhead, class Fn>
 __device__ void ForTokens(const LogitRow& row, int32_t begin, int32_t end, int lane, int lanes,
                           const Fn& fn) {
-#pragma unroll 2
-  for (int64_t first = begin + 4 * lane; first < end; first += 4 * lanes) {
-    float x[4];
-    if (row.vectors && first + 4 <= end) {
-      const float4 four = *reinterpret_cast<const float4*>(row.data + first);
-      x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;
-    } else {
+  const int step = 4 * lanes;
+  int first = begin + 4 * lane;  // at most kMaxReadTokens and a few steps
+  if (row.vectors) {
+    for (; first + (kAhead - 1) * step + 4 <= end; first += kAhead * step) {
+      float4 x[kAhead];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) x[i] = first + i < end ? row.data[first + i] : -INFINITY;
-    }
+      for (int i = 0; i < kAhead; ++i) {
+        x[i] = *reinterpret_cast<const float4*>(row.data + first + i * step);
+      }
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (first + i < end) fn(static_cast<int32_t>(first + i), x[i]);
+      for (int i = 0; i < kAhead; ++i) {
+        const int id = first + i * step;
+        fn(id, x[i].x), fn(id + 1, x[i].y), fn(id + 2, x[i].z), fn(id + 3, x[i].w);
+      }
     }
+  }
+  for (; first < end; first += step) {
+    const int last = first + 4 < end ? first + 4 : end;
+#pragma unroll 1
+    for (int id = first; id < last; ++id) fn(id, row.data[id]);
   }
 }
 
 // Calls fn(logit, code) for the row's tokens that can be drawn, each by one thread of the block.
-template <class Fn>
+template <int kAhead = 1, class Fn>
 __device__ void ForDrawable(const LogitRow& row, const Fn& fn) {
-  ForTokens(row, 0, row.size, static_cast<int>(threadIdx.x), kRowThreads, [&](int32_t id, float x) {
-    if (!IsDrawable(x)) return;
-    x = Drawable(x);
-    fn(x, CodeOf(x, id));
-  });
+  ForTokens<kAhead>(row, 0, row.size, static_cast<int>(threadIdx.x), kRowThreads,
+                    [&](int32_t id, float x) {
+                      if (!IsDrawable(x)) return;
+                      x = Drawable(x);
+                      fn(x, CodeOf(x, id));
+                    });
 }
 
 // ---- Reductions over the block, in one order; every thread gets the result
@@ -142,7 +149,7 @@ struct BestTokens {
 
 __device__ inline BestTokens FindBest(const LogitRow& row, RowShared& shared) {
   BestTokens best;
-  ForDrawable(row, [&](float, Code code) {
+  ForDrawable<4>(row, [&](float, Code code) {
     best.of_thread = code > best.of_thread ? code : best.of_thread;
   });
   best.of_row = RowMax(best.of_thread, shared.partial);

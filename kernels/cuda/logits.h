@@ -55,6 +55,7 @@ struct LogitArgs {
   float* logits = nullptr;  // (rows, cols)
   int64_t cols = 0;
   int32_t num_tokens = 0;  // cols, or one less
+  bool vectors = false;    // rows are aligned to 16 bytes
   bool wants_entropy = false;
   OtherTokens other;
   const LogitAsk* asks = nullptr;  // (count)

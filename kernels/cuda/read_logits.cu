@@ -72,11 +72,12 @@ __device__ void Score(const LogitRow& row, const LogitAsk& ask, int32_t token,
   const float logit = IsDrawable(at_token) ? Drawable(at_token) : -INFINITY;
   Fixed sum = 0;
   unsigned before = 0;
-  ForTokens(row, 0, row.size, static_cast<int>(threadIdx.x), kRowThreads, [&](int32_t id, float x) {
-    x = Drawable(x);  // NaN stays, and is neither more nor less
-    if (IsDrawable(x)) sum += ToFixed(weigh(x));
-    before += id < token ? (x >= logit ? 1 : 0) : (id > token && x > logit ? 1 : 0);
-  });
+  ForTokens<2>(row, 0, row.size, static_cast<int>(threadIdx.x), kRowThreads,
+               [&](int32_t id, float x) {
+                 x = Drawable(x);  // NaN stays, and is neither more nor less
+                 if (IsDrawable(x)) sum += ToFixed(weigh(x));
+                 before += (id < token ? x >= logit : x > logit) ? 1 : 0;
+               });
   sum = RowSum(sum, shared.partial);
   const Fixed rank = RowSum(static_cast<Fixed>(before), shared.partial) + 1;
   const int num_top = ask.num_top > 0 ? ListTop(row, best, ask.num_top, shared) : 0;
@@ -107,8 +108,8 @@ __device__ float Entropy(const LogitArgs& args, const LogitRow& row, const BestT
     sum += double{power};
     if (power != 0.0f) weighted += double{power} * double{z};
   };
-  ForTokens(row, 0, row.size, static_cast<int>(threadIdx.x), kRowThreads,
-            [&](int32_t, float x) { add(x); });
+  ForTokens<2>(row, 0, row.size, static_cast<int>(threadIdx.x), kRowThreads,
+               [&](int32_t, float x) { add(x); });
   if (threadIdx.x == 0) add(other);
   sum = RowSum(sum, shared.partial_double);
   weighted = RowSum(weighted, shared.partial_double);
@@ -120,7 +121,7 @@ __device__ float Entropy(const LogitArgs& args, const LogitRow& row, const BestT
 __global__ void __launch_bounds__(kRowThreads, 1) ReadLogitsKernel(LogitArgs args) {
   __shared__ RowShared shared;
   const LogitAsk& ask = args.asks[blockIdx.x];
-  const LogitRow row = {args.logits + ask.row * args.cols, args.num_tokens, args.cols % 4 == 0};
+  const LogitRow row = {args.logits + ask.row * args.cols, args.num_tokens, args.vectors};
   const bool is_writer = threadIdx.x == 0;
   const Edits edits(args, ask);
   if (edits.count > 0) edits.Apply(row);
