@@ -34,6 +34,9 @@ struct LogitQuery {
   int32_t num_added = 0;
   int32_t num_penalised = 0;
   float repetition_penalty = 1;
+  // The only tokens that can be drawn, of LogitReading::allowed; none: all.
+  int32_t first_allowed = 0;
+  int32_t num_allowed = 0;
   int32_t scored = -1;   // the token to be scored; -1: one is drawn, and that one
   int32_t num_top = -1;  // best tokens to be listed beside the score, at most kMaxTopLogits; -1:
                          // no score
@@ -48,7 +51,8 @@ struct OtherTokens {
 
 struct LogitReading {
   std::span<const LogitQuery> queries;  // a row at most once
-  std::span<const LogitEdit> edits;
+  std::span<const LogitEdit> edits = {};
+  std::span<const int32_t> allowed = {};  // of each query ascending, without repeats
   std::optional<OtherTokens> other = std::nullopt;
 };
 
@@ -74,7 +78,8 @@ struct LogitAnswer {
 // rounding of sums decides: here weights are summed as integers, in units of 2^-43 of the most
 // probable token's. So a draw depends on its row and query alone, to the bit, in any order of
 // summation. NaN and -infinity cannot be drawn, +infinity counts as the largest float, ties go to
-// the lowest id; where nothing can be drawn, the highest logit before the edits is, or token 0.
+// the lowest id; where nothing can be drawn, the highest (allowed) logit before the edits is, or
+// the lowest (allowed) id.
 class LogitReader {
  public:
   virtual ~LogitReader() = default;

@@ -91,8 +91,7 @@ void TokenHeads::Read(const Exit& exit, Tensor logits, std::span<TokenGuess> gue
   }
   answers_.resize(guesses.size());
   const OtherTokens other = {.bias = exit.other_bias, .temperature = exit.temperature};
-  backend_->logit_reader()->Read(logits, {.queries = queries_, .edits = {}, .other = other},
-                                 answers_);
+  backend_->logit_reader()->Read(logits, {.queries = queries_, .other = other}, answers_);
   for (size_t i = 0; i < guesses.size(); ++i) {
     guesses[i].entropy = answers_[i].entropy;
     guesses[i].token = candidates_[static_cast<size_t>(answers_[i].token)];

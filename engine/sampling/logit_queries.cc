@@ -1,5 +1,6 @@
 #include "engine/sampling/logit_queries.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "engine/sampling/draw_noise.h"
@@ -31,6 +32,16 @@ void AddEdits(int32_t vocab_size, const SamplingParams& params, const TokenHisto
   query.num_penalised = static_cast<int32_t>(edits.size()) - query.first_edit - query.num_added;
 }
 
+void AddAllowed(std::span<const TokenId> ids, LogitQueries& queries, LogitQuery& query) {
+  std::vector<TokenId>& allowed = queries.allowed;
+  query.first_allowed = static_cast<int32_t>(allowed.size());
+  allowed.insert(allowed.end(), ids.begin(), ids.end());
+  const auto first = allowed.begin() + query.first_allowed;
+  std::sort(first, allowed.end());
+  allowed.erase(std::unique(first, allowed.end()), allowed.end());
+  query.num_allowed = static_cast<int32_t>(allowed.size()) - query.first_allowed;
+}
+
 }  // namespace
 
 LogitQuery PlainDraw(int32_t row, const SamplingParams& params, uint32_t sequence_index,
@@ -50,10 +61,14 @@ bool AddDraw(int32_t row, int32_t vocab_size, const SamplingParams& params,
              const TokenHistory& history, std::span<const TokenId> banned, uint32_t sequence_index,
              int32_t position, LogitQueries& queries) {
   const size_t penalised = params.has_penalties() ? history.counts().size() : 0;
-  const size_t num_edits = params.logit_bias.size() + banned.size() + penalised;
-  if (!params.allowed_token_ids.empty() || num_edits > kMaxLogitEdits) return false;
+  const size_t biases = params.logit_bias.size() + banned.size();
+  const size_t bytes =
+      (biases + penalised) * sizeof(LogitEdit) + params.allowed_token_ids.size() * sizeof(TokenId);
+  if (biases > kMaxLogitBiases) return false;
+  if (2 * bytes > static_cast<size_t>(vocab_size) * sizeof(float)) return false;
   LogitQuery query = PlainDraw(row, params, sequence_index, position);
-  if (num_edits > 0) AddEdits(vocab_size, params, history, banned, queries, query);
+  if (biases + penalised > 0) AddEdits(vocab_size, params, history, banned, queries, query);
+  if (!params.allowed_token_ids.empty()) AddAllowed(params.allowed_token_ids, queries, query);
   if (params.num_logprobs.has_value()) query.num_top = *params.num_logprobs;
   queries.queries.push_back(query);
   return true;

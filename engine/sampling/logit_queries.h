@@ -16,24 +16,27 @@ static_assert(kMaxLogprobs <= kMaxTopLogits);
 struct LogitQueries {
   std::vector<LogitQuery> queries;
   std::vector<LogitEdit> edits;
+  std::vector<TokenId> allowed;
 
   void Clear() {
     queries.clear();
     edits.clear();
+    allowed.clear();
   }
-  LogitReading reading() const { return {.queries = queries, .edits = edits}; }
+  LogitReading reading() const { return {.queries = queries, .edits = edits, .allowed = allowed}; }
 };
 
-// Edits of one row; with more, the row costs less where it is copied to the host.
-inline constexpr size_t kMaxLogitEdits = 4096;
+// Biases and bans of one row: each is compared with all others.
+inline constexpr size_t kMaxLogitBiases = 1024;
 
 // The query of Sample's draw in row `row`, without bias, bans and penalties.
 LogitQuery PlainDraw(int32_t row, const SamplingParams& params, uint32_t sequence_index,
                      int32_t position);
 
 // Adds the query whose answer is that of Sample with these arguments and logits of `vocab_size`.
-// False, and nothing added: only Sample can answer it (allowed_token_ids, or too many edits). That
-// hangs on the arguments alone.
+// False, and nothing added, where the row had better be copied to the host: with more than
+// kMaxLogitBiases, or where bias, bans, penalties and allowed ids come to more than half of the
+// row's bytes. That hangs on the arguments alone.
 bool AddDraw(int32_t row, int32_t vocab_size, const SamplingParams& params,
              const TokenHistory& history, std::span<const TokenId> banned, uint32_t sequence_index,
              int32_t position, LogitQueries& queries);

@@ -41,6 +41,8 @@ LogitAsk AskOf(const LogitQuery& query) {
   ask.first_edit = query.first_edit;
   ask.num_added = query.num_added;
   ask.num_penalised = query.num_penalised;
+  ask.first_allowed = query.first_allowed;
+  ask.num_allowed = query.num_allowed;
   ask.temperature = query.temperature;
   ask.min_p = query.min_p;
   ask.repetition_penalty = query.repetition_penalty;
@@ -68,9 +70,9 @@ void FillScore(const LogitScoreOut& score, LogitAnswer& answer) {
 
 }  // namespace
 
-void CudaLogitReader::Reserve(size_t answer_bytes, size_t saved_bytes) {
+void CudaLogitReader::Reserve(size_t answer_bytes, const LogitReading& reading) {
   Grow(answer_bytes, AllocateDevice, answers_);
-  Grow(saved_bytes, AllocateDevice, saved_);
+  Grow((reading.edits.size() + reading.allowed.size()) * sizeof(float), AllocateDevice, logits_);
   Grow(
       answer_bytes, [](size_t bytes) -> absl::StatusOr<Buffer> { return AllocatePinned(bytes); },
       received_);
@@ -84,19 +86,22 @@ int32_t CudaLogitReader::ListAsks(const LogitReading& reading) {
     SPADE_CHECK(query.num_top <= kMaxTopLogits && query.top_k >= 0);
     SPADE_CHECK(query.first_edit >= 0 && query.first_edit + query.num_added + query.num_penalised <=
                                              std::ssize(reading.edits));
+    SPADE_CHECK(query.first_allowed >= 0 &&
+                query.first_allowed + query.num_allowed <= std::ssize(reading.allowed));
     asks_.push_back(AskOf(query));
     if (query.num_top >= 0) asks_.back().score = scores++;
   }
   return scores;
 }
 
-// The edits ride behind the queries.
-void CudaLogitReader::SendAsks(std::span<const LogitEdit> edits, LogitArgs& args) {
+void CudaLogitReader::SendAsks(const LogitReading& reading, LogitArgs& args) {
   const std::span<const int32_t> parts[] = {WordsOf(std::span<const LogitAsk>(asks_)),
-                                            WordsOf(edits)};
+                                            WordsOf(reading.edits), reading.allowed};
   args.asks = reinterpret_cast<const LogitAsk*>(courier_.Send(parts));
   args.edits = reinterpret_cast<const LogitEdit*>(args.asks + asks_.size());
-  args.saved = static_cast<float*>(saved_.data());
+  args.allowed = reinterpret_cast<const int32_t*>(args.edits + reading.edits.size());
+  args.saved = static_cast<float*>(logits_.data());
+  args.gathered = args.saved + reading.edits.size();
 }
 
 void CudaLogitReader::Read(Tensor logits, const LogitReading& reading,
@@ -108,7 +113,7 @@ void CudaLogitReader::Read(Tensor logits, const LogitReading& reading,
   const int32_t scores = ListAsks(reading);
   const size_t bytes = count * (sizeof(int32_t) + sizeof(float)) +
                        static_cast<size_t>(scores) * sizeof(LogitScoreOut);
-  Reserve(bytes, reading.edits.size() * sizeof(float));
+  Reserve(bytes, reading);
   LogitArgs args;
   args.logits = static_cast<float*>(logits.data);
   args.cols = logits.cols;
@@ -117,7 +122,7 @@ void CudaLogitReader::Read(Tensor logits, const LogitReading& reading,
   args.wants_entropy = reading.other.has_value();
   args.other = reading.other.value_or(OtherTokens{});
   args.count = static_cast<int64_t>(count);
-  SendAsks(reading.edits, args);
+  SendAsks(reading, args);
   args.tokens = static_cast<int32_t*>(answers_.data());
   args.entropies = reinterpret_cast<float*>(args.tokens + count);
   args.scores = reinterpret_cast<LogitScoreOut*>(args.entropies + count);

@@ -13,8 +13,8 @@
 
 namespace spade::cuda {
 
-// The LogitReader of a CudaBackend. To the GPU cross 72 bytes a query and 8 an edit, back 8 bytes a
-// query and 184 a score, in one copy each way by pinned memory.
+// The LogitReader of a CudaBackend. To the GPU cross 80 bytes a query, 8 an edit and 4 an allowed
+// token, back 8 a query and 184 a score, in one copy each way by pinned memory.
 class CudaLogitReader final : public LogitReader {
  public:
   explicit CudaLogitReader(cudaStream_t stream) : stream_(stream), courier_(stream) {}
@@ -23,14 +23,14 @@ class CudaLogitReader final : public LogitReader {
 
  private:
   // Room for what the kernel writes; grows on demand, never in a steady state.
-  void Reserve(size_t answer_bytes, size_t saved_bytes);
+  void Reserve(size_t answer_bytes, const LogitReading& reading);
   int32_t ListAsks(const LogitReading& reading);
-  void SendAsks(std::span<const LogitEdit> edits, LogitArgs& args);
+  void SendAsks(const LogitReading& reading, LogitArgs& args);
 
   const cudaStream_t stream_;
   Courier courier_;
   std::vector<LogitAsk> asks_;
-  Buffer saved_;     // what edits replace
+  Buffer logits_;    // what edits replace, and what is allowed
   Buffer answers_;   // tokens, entropies, scores
   Buffer received_;  // the same, pinned
 };

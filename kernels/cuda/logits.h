@@ -29,12 +29,14 @@ struct LogitAsk {
   int32_t first_edit = 0;
   int32_t num_added = 0;
   int32_t num_penalised = 0;
+  int32_t first_allowed = 0;
+  int32_t num_allowed = 0;
   float temperature = 0;
   float min_p = 0;
   float repetition_penalty = 1;
 };
 
-static_assert(sizeof(LogitAsk) == 72);
+static_assert(sizeof(LogitAsk) == 80);
 
 struct LogitScoreOut {
   Fixed sum = 0;  // of exp(logit - max), in units of 1 / kFixedOne; 0: nothing can be drawn
@@ -60,6 +62,8 @@ struct LogitArgs {
   OtherTokens other;
   const LogitAsk* asks = nullptr;  // (count)
   int64_t count = 0;
+  const int32_t* allowed = nullptr;
+  float* gathered = nullptr;  // as many: their logits
   const LogitEdit* edits = nullptr;
   float* saved = nullptr;      // as many: what the edits replace
   int32_t* tokens = nullptr;   // (count)

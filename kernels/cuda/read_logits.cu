@@ -59,6 +59,30 @@ struct Edits {
   }
 };
 
+// The tokens of one row that can be drawn, and their logits one after another: all, in place, or
+// those allowed.
+struct Choice {
+  const int32_t* ids = nullptr;
+  float* gathered = nullptr;
+  int32_t count = 0;  // 0: all
+
+  __device__ Choice(const LogitArgs& args, const LogitAsk& ask)
+      : ids(args.allowed + ask.first_allowed),
+        gathered(args.gathered + ask.first_allowed),
+        count(ask.num_allowed) {}
+
+  __device__ LogitRow Gather(const LogitRow& row) const {
+    if (count == 0) return row;
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += kRowThreads) {
+      gathered[i] = row.data[ids[i]];
+    }
+    __syncthreads();
+    return {gathered, count, /*vectors=*/false};
+  }
+  __device__ int32_t IdAt(int32_t place) const { return count == 0 ? place : ids[place]; }
+};
+
 // What the host's Score computes, up to the logarithm of the sum.
 __device__ void Score(const LogitRow& row, const LogitAsk& ask, int32_t token,
                       const BestTokens& best, RowShared& shared, LogitScoreOut& out) {
@@ -124,17 +148,22 @@ __global__ void __launch_bounds__(kRowThreads, 1) ReadLogitsKernel(LogitArgs arg
   const LogitRow row = {args.logits + ask.row * args.cols, args.num_tokens, args.vectors};
   const bool is_writer = threadIdx.x == 0;
   const Edits edits(args, ask);
+  const Choice choice(args, ask);
   if (edits.count > 0) edits.Apply(row);
-  BestTokens best = FindBest(row, shared);
+  const LogitRow drawn = choice.Gather(row);
+  BestTokens best = FindBest(drawn, shared);
   int32_t token = ask.scored;
   if (token < 0 && best.of_row != 0) {
-    token = ask.temperature == 0.0f ? IdOf(best.of_row) : Draw(row, ask, best, shared);
+    const bool is_greedy = ask.temperature == 0.0f;
+    token = choice.IdAt(is_greedy ? IdOf(best.of_row) : Draw(drawn, ask, best, shared));
   }
-  if (edits.count > 0) {
-    edits.Undo(row);
-    best = FindBest(row, shared);
+  if (edits.count > 0) edits.Undo(row);
+  if (token < 0) {
+    best = FindBest(choice.Gather(row), shared);
+    token = choice.IdAt(best.of_row != 0 ? IdOf(best.of_row) : 0);
   }
-  if (token < 0) token = best.of_row != 0 ? IdOf(best.of_row) : 0;
+  const bool is_read_on = ask.score >= 0 || args.wants_entropy;
+  if (is_read_on && (edits.count > 0 || choice.count > 0)) best = FindBest(row, shared);
   if (is_writer) args.tokens[blockIdx.x] = token;
   const float entropy = args.wants_entropy ? Entropy(args, row, best, shared) : 0.0f;
   if (is_writer) args.entropies[blockIdx.x] = entropy;

@@ -81,6 +81,23 @@ void FillBatch(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
   }
 }
 
+// The best token after each of the model's rows: where the logits are, if not on the host.
+void TakeTokens(Bench& bench) {
+  std::vector<int32_t> rows;
+  std::vector<LogitQuery> queries;
+  for (int32_t row = 0; row < bench.batch.rows(); ++row) {
+    rows.push_back(row);
+    queries.push_back({.row = row});
+  }
+  LogitReader* const reader = bench.backend->logit_reader();
+  if (reader == nullptr) {
+    bench.model->Logits(rows);
+    return;
+  }
+  std::vector<LogitAnswer> answers(rows.size());
+  reader->Read(bench.model->BackendLogits(rows), {.queries = queries}, answers);
+}
+
 // Seconds of one climb with logits for the last row of each sequence.
 double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) {
   FillBatch(bench, sequences, first, count);
@@ -89,9 +106,7 @@ double TimeClimb(Bench& bench, int32_t sequences, int32_t first, int32_t count) 
   for (int32_t stage = 0; stage < bench.model->num_stages(); ++stage) {
     bench.model->RunStage(stage, bench.batch, bench.kv.views());
   }
-  std::vector<int32_t> rows(static_cast<size_t>(bench.batch.rows()));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(i);
-  bench.model->Logits(rows);
+  TakeTokens(bench);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

@@ -203,7 +203,7 @@ void BM_Logits(benchmark::State& state, const LogitQuery& query) {
   LogitReader& reader = *SharedBackend().logit_reader();
   for (auto _ : state) {
     for (LogitQuery& each : queries) each.uniform += uint64_t{1} << 59;
-    reader.Read(logits.view, {.queries = queries, .edits = {}, .other = {}}, answers);
+    reader.Read(logits.view, {.queries = queries}, answers);
   }
   const double read = static_cast<double>(logits.view.bytes()) * state.iterations();
   state.counters["of_bandwidth"] =

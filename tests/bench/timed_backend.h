@@ -45,6 +45,7 @@ class TimedBackend final : public Backend {
   void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
   void CopyRows(Tensor x, std::span<const int32_t> from, std::span<const int32_t> to,
                 Tensor out) override;
+  LogitReader* logit_reader() override { return backend_->logit_reader(); }
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override {
     backend_->ParallelFor(count, fn);
   }

@@ -46,9 +46,15 @@ TEST(CudaBusTest, LogprobsAddAScore) {
   EXPECT_EQ(BytesPerToken(std::move(request)), 8 + 184);
 }
 
-TEST(CudaBusTest, OnlyARowThatTheHostMustReadCrossesWhole) {
+TEST(CudaBusTest, SoDoesOneOfAFewThatAreAllowed) {
   GenerateRequest request = Request();
   request.sampling.allowed_token_ids = {17, 300};
+  EXPECT_EQ(BytesPerToken(std::move(request)), 8);
+}
+
+TEST(CudaBusTest, OnlyARowThatTheHostMustReadCrossesWhole) {
+  GenerateRequest request = Request();
+  for (TokenId id = 0; id < 1100; ++id) request.sampling.logit_bias.emplace_back(id, 1.0f);
   EXPECT_EQ(BytesPerToken(std::move(request)), kVocab * 4);
 }
 

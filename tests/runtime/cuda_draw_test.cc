@@ -37,11 +37,14 @@ std::vector<GenerateRequest> AllKinds() {
   requests.back().sampling.frequency_penalty = 0.7f;
   requests.back().sampling.logit_bias = {{300, 5.0f}, {17, -4.0f}};
   requests.back().sampling.num_logprobs = 3;
-  requests.push_back(SampledRequest(5, 1.0f));  // the host's
+  requests.push_back(SampledRequest(5, 1.0f));
   requests.back().sampling.allowed_token_ids = {17, 300, 999, 2048, 5};
   requests.push_back(SampledRequest(6, 1.0f));
   requests.back().prompt_logprobs = 2;
   requests.back().sampling.num_logprobs = 0;
+  // So many biases that the host draws.
+  requests.push_back(SampledRequest(8, 1.0f));
+  for (TokenId id = 0; id < 1100; ++id) requests.back().sampling.logit_bias.emplace_back(id, 1.0f);
   // Banned until the end: what greedy decoding gives first without the ban.
   requests.push_back(SampledRequest(7, 0.0f));
   requests.back().stop_token_ids = {300, 17, 999};

@@ -71,7 +71,9 @@ TEST_P(DrawTest, GreedyOrdersAllFloats) {
 
 TEST_P(DrawTest, WhereNothingIsLeftTheHighestLogitIs) {
   for (const float temperature : {0.0f, 1.0f}) {
-    Case test{.logits = {1, 5, 3}, .banned = {0, 1, 2}};
+    Case test{.logits = {1, 5, 3}, .banned = {}};
+    test.logits.resize(16, -kInf);
+    test.banned = {0, 1, 2};
     test.params.temperature = temperature;
     EXPECT_EQ(Draw(test).id, 1);
     test.banned.clear();
@@ -178,7 +180,7 @@ TEST_P(DrawTest, BiasBansAndPenaltiesComeBeforeTheDraw) {
     test.params.repetition_penalty = 1.7f;
     test.params.frequency_penalty = 0.5f;
     test.params.presence_penalty = -0.25f;
-    for (TokenId id = 0; id < 700; ++id) test.params.logit_bias.emplace_back(id * 2, 0.01f);
+    for (TokenId id = 0; id < 400; ++id) test.params.logit_bias.emplace_back(id * 2, 0.01f);
     test.params.logit_bias.emplace_back(7, 4.0f);
     test.params.logit_bias.emplace_back(7, 5.0f);
     test.params.logit_bias.emplace_back(44, -100.0f);
@@ -197,6 +199,31 @@ TEST_P(DrawTest, EditsLeaveTheLogitsAsTheyWere) {
   test.params.logit_bias = {{5, 0.3f}, {5, 0.6f}, {8, 1e-3f}};
   Draw(test);
   EXPECT_EQ(logits_after(), test.logits);
+}
+
+TEST_P(DrawTest, OnlyAllowedTokensAreDrawn) {
+  for (const float temperature : {0.0f, 1.0f}) {
+    Case test{.logits = RandomLogits(3000, 13)};
+    test.params.temperature = temperature;
+    test.params.top_p = 0.9f;
+    test.params.num_logprobs = 2;
+    test.params.allowed_token_ids = {2999, 3, 17, 3, 500, 1200, 4};
+    test.params.logit_bias = {{4, 3.0f}, {5, 90.0f}};
+    test.banned = {17};
+    const std::vector<SampledToken> tokens = DrawAt(test, 30);
+    for (int32_t i = 0; i < 30; ++i) ExpectSame(tokens[static_cast<size_t>(i)], test.Draw(i));
+  }
+}
+
+TEST_P(DrawTest, WhereNoAllowedTokenIsLeftTheHighestOfThemIs) {
+  Case test{.logits = RandomLogits(100, 14), .banned = {40, 7, 90}};
+  test.params.allowed_token_ids = {90, 40, 7};
+  test.logits[7] = 5;
+  EXPECT_EQ(Draw(test).id, 7);
+  for (const TokenId id : {7, 40, 90}) test.logits[static_cast<size_t>(id)] = kNan;
+  EXPECT_EQ(Draw(test).id, 7);
+  test.params.allowed_token_ids = {90, 40};
+  EXPECT_EQ(Draw(test).id, 40);
 }
 
 // ---- Scores
@@ -256,7 +283,7 @@ TEST_P(EntropyTest, IsThatOfTheSoftmaxOverAllColumns) {
     const std::vector<LogitQuery> queries = {{.row = 2}, {.row = 0}};
     std::vector<LogitAnswer> answers(2);
     backend().logit_reader()->Read(Upload(3, cols, logits).view(),
-                                   {.queries = queries, .edits = {}, .other = other}, answers);
+                                   {.queries = queries, .other = other}, answers);
     for (size_t i = 0; i < 2; ++i) {
       const float* row = logits.data() + queries[i].row * cols;
       double sum = 0;
@@ -284,8 +311,7 @@ TEST_P(EntropyTest, RowsThatAreNotFiniteNeverLookSure) {
       {.row = 0}, {.row = 1}, {.row = 2}, {.row = 3}, {.row = 4}};
   std::vector<LogitAnswer> answers(5);
   backend().logit_reader()->Read(Upload(5, 40, logits).view(),
-                                 {.queries = queries, .edits = {}, .other = OtherTokens{}},
-                                 answers);
+                                 {.queries = queries, .other = OtherTokens{}}, answers);
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(answers[i].entropy, kInf) << i;
   EXPECT_TRUE(std::isfinite(answers[4].entropy));
 }
