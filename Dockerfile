@@ -25,9 +25,9 @@ RUN cmake --preset release -DSPADE_TESTS=OFF -DSPADE_BENCH=OFF \
 
 FROM sources AS build-cuda
 COPY deploy/docker/cuda-repository deploy/docker/cuda-repository
-RUN deploy/docker/cuda-repository cuda-nvcc-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0
+RUN deploy/docker/cuda-repository cuda-nvcc-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 libnccl-dev
 ENV PATH=/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-RUN cmake --preset release -DSPADE_TESTS=OFF -DSPADE_BENCH=OFF -DSPADE_CUDA=ON \
+RUN cmake --preset release -DSPADE_TESTS=OFF -DSPADE_BENCH=OFF -DSPADE_CUDA=ON -DSPADE_NCCL=ON \
  && cmake --build build --target spade-server spade-client spade-loadtest \
  && cmake --install build --strip --prefix /opt/spade
 
@@ -54,7 +54,7 @@ LABEL org.opencontainers.image.title="spade-server" \
 
 FROM runtime AS cuda
 COPY deploy/docker/cuda-repository /tmp/cuda-repository
-RUN /tmp/cuda-repository cuda-cudart-13-0 libcublas-13-0 && rm /tmp/cuda-repository
+RUN /tmp/cuda-repository cuda-cudart-13-0 libcublas-13-0 libnccl2 && rm /tmp/cuda-repository
 COPY --from=build-cuda /opt/spade /opt/spade
 ENV SPADE_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001

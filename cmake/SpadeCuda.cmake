@@ -8,6 +8,7 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 13 REQUIRED)
+include(SpadeNccl)
 # Debian 12's CMake does not know that nvcc speaks C++20.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA_STANDARD 20)

@@ -44,12 +44,22 @@ class Backend {
   virtual std::string_view name() const = 0;    // "cpu", "cuda"
   virtual std::string description() const = 0;  // for logs: instruction set, threads
 
-  // `bytes` of zeroed memory, aligned to 64 bytes.
+  // Devices that a model's layers are split over. Of several each holds 1/shards() of the heads and
+  // of the MLP, tensors and caches have those sizes, and an address stands for one place on each;
+  // hidden states are the same on all, and the host reads the first's.
+  virtual int32_t shards() const { return 1; }
+
+  // `bytes` of zeroed memory, aligned to 64 bytes. On each shard.
   virtual absl::StatusOr<Buffer> Allocate(size_t bytes) = 0;
-  // Bytes of the device's own memory that Allocate may still give; nullopt: it takes the host's.
+  // Bytes of the device's own memory that Allocate may still give, of shards the least; nullopt: it
+  // takes the host's.
   virtual std::optional<int64_t> FreeMemory() const { return std::nullopt; }
   virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
   virtual void CopyFromHost(void* device, const void* host, size_t bytes) = 0;
+  // Shard s gets the s-th `bytes` of host: (shards(), bytes).
+  virtual void CopySplitFromHost(void* device, const void* host, size_t bytes) {
+    CopyFromHost(device, host, bytes);
+  }
   virtual void Synchronize() = 0;
   // An F32 tensor's elements where the host can read them: the tensor itself on the CPU, else a
   // copy that the next HostView overwrites.
@@ -59,13 +69,20 @@ class Backend {
   // The parts are read before it returns.
   virtual absl::StatusOr<Matrix> Pack(std::span<const HostMatrix> parts, DType dtype) = 0;
 
+  // Pack, of which each shard keeps its share: of every part's rows (kOutputs), or of the columns
+  // (kInputs). shards() divides them.
+  virtual absl::StatusOr<Matrix> PackSplit(std::span<const HostMatrix> parts, DType dtype, Split) {
+    return Pack(parts, dtype);
+  }
+
   // out(r, :) = table(ids[r], :). Every id is in [0, table.out_features).
   virtual void Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) = 0;
 
   // out = x / sqrt(mean(x^2) + epsilon) * weight, per row; weight: (cols). out may be x.
   virtual void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
 
-  // out = x W^T (+ bias) (+ out); x: (rows, in_features), out: (rows, out_features).
+  // out = x W^T (+ bias) (+ out); x: (rows, in_features), out: (rows, out_features). With a weight
+  // split by inputs out is the sum over shards, the same on all of them.
   virtual void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) = 0;
 
   // The columns `ids` of x W^T, with the same bits as MatMul where that is batch-invariant:
@@ -134,9 +151,10 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string device = "cpu";  // or "cuda", the first GPU that CUDA_VISIBLE_DEVICES shows
-  int32_t num_threads = 0;     // CPU workers; 0: one per allowed core
-  bool pin_threads = true;     // CPU: worker i stays on the i-th allowed core
+  std::string device = "cpu";   // or "cuda", the first GPU that CUDA_VISIBLE_DEVICES shows
+  int32_t tensor_parallel = 1;  // shards: on "cuda" the first so many GPUs, on "cpu" taking turns
+  int32_t num_threads = 0;      // CPU workers; 0: one per allowed core
+  bool pin_threads = true;      // CPU: worker i stays on the i-th allowed core
   Compute compute = Compute::kF32;
   // CPU: "" best; else "avx3_bf16", "avx3_vnni", "avx3", "avx2", "sse4", "neon", "portable" (for
   // tests)
@@ -154,7 +172,8 @@ struct BackendOptions {
 // accuracy: who wants it asks for it.
 Compute BestCompute(const BackendOptions& options, DType weights);
 
-// INVALID_ARGUMENT for a device, ISA or type of products this build or machine does not have.
+// INVALID_ARGUMENT for a device, ISA, type of products or number of GPUs this build or machine does
+// not have.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);
 
 }  // namespace spade

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 namespace spade {
@@ -9,11 +10,14 @@ namespace spade {
 // backend that made them.
 class Buffer {
  public:
-  // Frees `data`, an allocation of `size` bytes. Stateless, so a Buffer is three words.
+  // Frees `data`, an allocation of `size` bytes. Stateless.
   using Deleter = void (*)(void* data, size_t size);
 
   Buffer() = default;
   Buffer(void* data, size_t size, Deleter deleter) : data_(data), size_(size), deleter_(deleter) {}
+  // Freed by letting go of `hold`.
+  Buffer(void* data, size_t size, std::shared_ptr<void> hold)
+      : data_(data), size_(size), hold_(std::move(hold)) {}
   Buffer(Buffer&& other) noexcept { Swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     Buffer moved(std::move(other));
@@ -23,7 +27,7 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() {
-    if (data_ != nullptr) deleter_(data_, size_);
+    if (deleter_ != nullptr && data_ != nullptr) deleter_(data_, size_);
   }
 
   void* data() const { return data_; }
@@ -34,11 +38,13 @@ class Buffer {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(deleter_, other.deleter_);
+    std::swap(hold_, other.hold_);
   }
 
   void* data_ = nullptr;
   size_t size_ = 0;
   Deleter deleter_ = nullptr;
+  std::shared_ptr<void> hold_;
 };
 
 }  // namespace spade

@@ -1,9 +1,14 @@
+#include <utility>
+#include <vector>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/parallel/tensor_parallel.h"
 #ifdef SPADE_CUDA
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/cuda_shards.h"
 #endif
 
 namespace spade {
@@ -11,9 +16,11 @@ namespace {
 
 constexpr const char kCpu[] = "cpu";
 constexpr const char kCuda[] = "cuda";
+constexpr int32_t kMaxShards = 64;
 
 #ifdef SPADE_CUDA
 absl::StatusOr<std::unique_ptr<Backend>> MakeCuda(const BackendOptions& options) {
+  if (options.tensor_parallel > 1) return MakeCudaShards(options);
   return CudaBackend::Create(options);
 }
 #else
@@ -28,8 +35,13 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCuda(const BackendOptions&) {
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpu(const BackendOptions& options) {
   absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
   if (!isa.ok()) return isa.status();
-  return std::make_unique<CpuBackend>(*isa, options.compute, options.num_threads,
-                                      options.pin_threads);
+  std::vector<std::unique_ptr<Backend>> shards;
+  for (int32_t shard = 0; shard < options.tensor_parallel; ++shard) {
+    shards.push_back(std::make_unique<CpuBackend>(*isa, options.compute, options.num_threads,
+                                                  options.pin_threads));
+  }
+  if (shards.size() == 1) return std::move(shards.front());
+  return std::make_unique<TensorParallelBackend>(std::move(shards), MakeHostCollective());
 }
 
 }  // namespace
@@ -45,6 +57,11 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   if (options.num_threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("num_threads is ", options.num_threads, "; use 0 for one per core, or more"));
+  }
+  if (options.tensor_parallel < 1 || options.tensor_parallel > kMaxShards) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor_parallel is ", options.tensor_parallel,
+                                                   "; use 1 for one device, or up to ",
+                                                   kMaxShards));
   }
   if (options.device == kCpu) return MakeCpu(options);
   if (options.device == kCuda && options.compute == Compute::kI8) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/buffer.h"
 #include "kernels/dtype.h"
@@ -27,6 +28,10 @@ inline float ElementAt(const HostMatrix& matrix, int64_t index) {
   }
 }
 
+// What part of a matrix each shard of a backend holds (Backend::shards): all of it, its share of
+// the output features (rows), or its share of the input features (columns).
+enum class Split { kNone, kOutputs, kInputs };
+
 // A weight matrix in the layout that its backend's MatMul reads. The layout is private to the
 // backend; only Backend::Pack makes one. `dtype` kI8 means signed 8-bit weights with one float
 // scale per output feature and group of kInt8Group input features.
@@ -36,8 +41,17 @@ struct Matrix {
   DType dtype = DType::kF32;
   Buffer weights;
   Buffer scales;  // kI8 only
+  // With several shards: what each holds, of the sizes above; the buffers are theirs.
+  std::vector<Matrix> shards;
+  Split split = Split::kNone;
 
   bool empty() const { return out_features == 0; }
+  // Of all shards.
+  size_t bytes() const {
+    size_t sum = weights.size() + scales.size();
+    for (const Matrix& shard : shards) sum += shard.bytes();
+    return sum;
+  }
 };
 
 // Inputs with one scale, of kI8 weights and, with Compute::kI8, of each row of x: a row's is its

@@ -93,6 +93,12 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str()
       ->group("Compute and memory");
+  app.add_option("--tensor-parallel", engine.backend.tensor_parallel,
+                 "GPUs that the layers are split over; must divide heads, KV heads and "
+                 "intermediate size (cpu: shards that take turns, for tests)")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str()
+      ->group("Compute and memory");
   app.add_flag("--batch-invariant", engine.backend.batch_invariant,
                "cuda: the same bits whatever else runs, as on the CPU; slower prefill")
       ->group("Compute and memory");
@@ -118,9 +124,10 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->capture_default_str()
       ->group("Compute and memory");
-  app.add_option(
-         "--kv-memory", flags.kv_memory,
-         "KV cache, e.g. 2GiB; 0: a quarter of the memory left after loading, most of a GPU's")
+  app.add_option("--kv-memory", flags.kv_memory,
+                 "KV cache (of each GPU), e.g. 2GiB; 0: a quarter of the memory left after "
+                 "loading, most of "
+                 "a GPU's")
       ->transform(CLI::AsSizeValue(false))
       ->capture_default_str()
       ->group("Compute and memory");

@@ -12,7 +12,7 @@ namespace spade {
 // What a climb computes on its way, in one allocation sized for `max_rows` rows. Every tensor shows
 // the current rows; between layers only `hidden` and `angles` carry over.
 struct Activations {
-  // RESOURCE_EXHAUSTED where the backend has no room.
+  // `config`: of a shard (ShardOf). RESOURCE_EXHAUSTED where the backend has no room.
   static absl::StatusOr<Activations> Create(Backend& backend, const ModelConfig& config,
                                             int64_t max_rows);
 

@@ -10,7 +10,7 @@ namespace spade {
 // What one layer works with, besides the rows.
 struct DecoderLayer {
   Backend& backend;
-  const ModelConfig& config;
+  const ModelConfig& config;  // of a shard (ShardOf)
   const LayerWeights& weights;
   KvView kv;            // read and written by paged rows
   KvView scratch = {};  // the same, of those whose blocks are the scratch's

@@ -60,6 +60,11 @@ struct ModelConfig {
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_json,
                                              std::string_view generation_config_json);
 
+// The config of what one of `shards` devices has of each layer (Backend::shards): its share of the
+// heads and of the MLP; the rest is the model's. INVALID_ARGUMENT, naming the numbers that would
+// do, where the heads, KV heads or intermediate size cannot be shared out evenly.
+absl::StatusOr<ModelConfig> ShardOf(const ModelConfig& config, int32_t shards);
+
 // (head_dim / 2) inverse frequencies, rope_scaling applied.
 std::vector<float> InverseFrequencies(const ModelConfig& config);
 

@@ -50,11 +50,12 @@ absl::StatusOr<std::unique_ptr<StagedModel>> StagedModel::Load(Backend* backend,
   auto model = std::unique_ptr<StagedModel>(new StagedModel());
   model->backend_ = backend;
   model->config_ = config;
+  SPADE_ASSIGN_OR_RETURN(model->shard_, ShardOf(config, backend->shards()));
   model->inverse_frequencies_ = InverseFrequencies(config);
   SPADE_ASSIGN_OR_RETURN(model->stages_, StagesOf(options.exit_layers, config.num_layers));
   SPADE_ASSIGN_OR_RETURN(model->weights_,
                          LoadWeights(*backend, config, checkpoint, options.weight_dtype));
-  SPADE_ASSIGN_OR_RETURN(model->x_, Activations::Create(*backend, config, options.max_rows));
+  SPADE_ASSIGN_OR_RETURN(model->x_, Activations::Create(*backend, model->shard_, options.max_rows));
   const int64_t output_rows = std::min(options.max_output_rows, options.max_rows);
   const Tensor logits{nullptr, output_rows, config.vocab_size, DType::kF32};
   SPADE_ASSIGN_OR_RETURN(model->logits_, backend->Allocate(logits.bytes()));
@@ -85,7 +86,7 @@ void StagedModel::RunLayers(StageRange range, RowBatch& batch, std::span<const K
   for (int32_t layer = range.first; layer < range.last; ++layer) {
     const auto index = static_cast<size_t>(layer);
     RunDecoderLayer({.backend = *backend_,
-                     .config = config_,
+                     .config = shard_,
                      .weights = weights_.layers[index],
                      .kv = kv[index],
                      .scratch = kv.size() > weights_.layers.size() ? kv.back() : KvView{},

@@ -35,9 +35,9 @@ struct StageRange {
 // thread-safe: owned by the engine's loop.
 class StagedModel {
  public:
-  // INVALID_ARGUMENT for options out of range or weights that do not fit the config;
-  // RESOURCE_EXHAUSTED where weights or scratch do not fit in memory. `backend` outlives this;
-  // `checkpoint` is not needed afterwards.
+  // INVALID_ARGUMENT for options out of range, weights that do not fit the config, or a backend
+  // with more shards than the layers can be split over; RESOURCE_EXHAUSTED where weights or scratch
+  // do not fit in memory. `backend` outlives this; `checkpoint` is not needed afterwards.
   static absl::StatusOr<std::unique_ptr<StagedModel>> Load(Backend* backend,
                                                            const ModelConfig& config,
                                                            const Checkpoint& checkpoint,
@@ -92,6 +92,7 @@ class StagedModel {
 
   Backend* backend_ = nullptr;
   ModelConfig config_;
+  ModelConfig shard_;  // what the layers run with
   Weights weights_;
   std::vector<StageRange> stages_;
   std::vector<float> inverse_frequencies_;

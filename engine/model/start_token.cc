@@ -13,7 +13,7 @@ absl::Status StagedModel::PrepareStart() {
         "early exit needs a model whose sequences begin with a fixed start token: config.json "
         "names no bos_token_id");
   }
-  const HeadLayout heads = config_.heads();
+  const HeadLayout heads = shard_.heads();
   RowBatch batch;
   batch.ids = {*config_.bos_id};
   batch.positions = {0};
@@ -28,7 +28,7 @@ absl::Status StagedModel::PrepareStart() {
   const StartView itself{keys, keys + heads.kv_cols()};
   for (const LayerWeights& weights : weights_.layers) {
     RunDecoderLayer({.backend = *backend_,
-                     .config = config_,
+                     .config = shard_,
                      .weights = weights,
                      .kv = KvView{},
                      .start = itself},
@@ -39,15 +39,17 @@ absl::Status StagedModel::PrepareStart() {
 }
 
 absl::Status StagedModel::CaptureStart(const float* keys) {
-  std::vector<float> host(static_cast<size_t>(2 * config_.heads().kv_cols()));
-  const size_t bytes = host.size() * sizeof(float);
-  absl::StatusOr<Buffer> buffer = backend_->Allocate(bytes);
+  Tensor kept{nullptr, 1, 2 * shard_.heads().kv_cols(), DType::kF32};
+  absl::StatusOr<Buffer> buffer = backend_->Allocate(kept.bytes());
   if (!buffer.ok()) {
     start_.clear();
     return buffer.status();
   }
-  backend_->CopyToHost(host.data(), keys, bytes);
-  backend_->CopyFromHost(buffer->data(), host.data(), bytes);
+  kept.data = buffer->data();
+  // Not by way of the host, which reads one shard's only.
+  const Tensor both{const_cast<float*>(keys), 1, kept.cols, DType::kF32};
+  constexpr int32_t kRow[] = {0};
+  backend_->CopyRows(both, kRow, kRow, kept);
   start_.push_back(*std::move(buffer));
   return absl::OkStatus();
 }
@@ -55,7 +57,7 @@ absl::Status StagedModel::CaptureStart(const float* keys) {
 StartView StagedModel::start(int32_t layer) const {
   if (!has_start()) return StartView{};
   const auto* keys = static_cast<const float*>(start_[static_cast<size_t>(layer)].data());
-  return StartView{keys, keys + config_.heads().kv_cols()};
+  return StartView{keys, keys + shard_.heads().kv_cols()};
 }
 
 }  // namespace spade

@@ -29,12 +29,15 @@ class Loader {
   absl::Status LoadAttention(const std::string& prefix, LayerWeights* layer);
   absl::Status LoadMlp(const std::string& prefix, LayerWeights* layer);
   // The projections' weights stacked, (sum of rows, cols).
-  absl::StatusOr<Matrix> LoadMatrix(std::span<const Projection> parts, int64_t cols);
+  absl::StatusOr<Matrix> LoadMatrix(std::span<const Projection> parts, int64_t cols,
+                                    Split split = Split::kNone);
   // The projections' biases end to end; absent, and then not in the checkpoint either, unless
-  // `has_bias`.
-  absl::StatusOr<Parameter> LoadBias(std::span<const Projection> parts, bool has_bias);
+  // `has_bias`. `split`: as the matrix; one split by inputs has a bias that is not.
+  absl::StatusOr<Parameter> LoadBias(std::span<const Projection> parts, bool has_bias,
+                                     Split split = Split::kNone);
   absl::StatusOr<Parameter> LoadNorm(const std::string& name, int64_t size);
-  absl::StatusOr<Parameter> Upload(std::span<const float> values);
+  // `values`: with a split, what each shard gets, one shard's after another's.
+  absl::StatusOr<Parameter> Upload(std::span<const float> values, Split split = Split::kNone);
 
   Backend& backend_;
   const ModelConfig& config_;
@@ -77,10 +80,10 @@ absl::Status Loader::LoadAttention(const std::string& prefix, LayerWeights* laye
   const std::array qkv = {Projection{prefix + "q_proj", heads.q_cols()},
                           Projection{prefix + "k_proj", heads.kv_cols()},
                           Projection{prefix + "v_proj", heads.kv_cols()}};
-  SPADE_ASSIGN_OR_RETURN(layer->qkv, LoadMatrix(qkv, config_.hidden_size));
-  SPADE_ASSIGN_OR_RETURN(layer->qkv_bias, LoadBias(qkv, config_.qkv_bias));
+  SPADE_ASSIGN_OR_RETURN(layer->qkv, LoadMatrix(qkv, config_.hidden_size, Split::kOutputs));
+  SPADE_ASSIGN_OR_RETURN(layer->qkv_bias, LoadBias(qkv, config_.qkv_bias, Split::kOutputs));
   const std::array output = {Projection{prefix + "o_proj", config_.hidden_size}};
-  SPADE_ASSIGN_OR_RETURN(layer->output, LoadMatrix(output, heads.q_cols()));
+  SPADE_ASSIGN_OR_RETURN(layer->output, LoadMatrix(output, heads.q_cols(), Split::kInputs));
   SPADE_ASSIGN_OR_RETURN(layer->output_bias, LoadBias(output, config_.output_bias));
   const std::string q_norm = prefix + "q_norm.weight";
   const std::string k_norm = prefix + "k_norm.weight";
@@ -98,28 +101,30 @@ absl::Status Loader::LoadMlp(const std::string& prefix, LayerWeights* layer) {
   const int64_t inner = config_.intermediate_size;
   const std::array gate_up = {Projection{prefix + "gate_proj", inner},
                               Projection{prefix + "up_proj", inner}};
-  SPADE_ASSIGN_OR_RETURN(layer->gate_up, LoadMatrix(gate_up, config_.hidden_size));
-  SPADE_ASSIGN_OR_RETURN(layer->gate_up_bias, LoadBias(gate_up, config_.mlp_bias));
+  SPADE_ASSIGN_OR_RETURN(layer->gate_up, LoadMatrix(gate_up, config_.hidden_size, Split::kOutputs));
+  SPADE_ASSIGN_OR_RETURN(layer->gate_up_bias, LoadBias(gate_up, config_.mlp_bias, Split::kOutputs));
   const std::array down = {Projection{prefix + "down_proj", config_.hidden_size}};
-  SPADE_ASSIGN_OR_RETURN(layer->down, LoadMatrix(down, inner));
+  SPADE_ASSIGN_OR_RETURN(layer->down, LoadMatrix(down, inner, Split::kInputs));
   SPADE_ASSIGN_OR_RETURN(layer->down_bias, LoadBias(down, config_.mlp_bias));
   return absl::OkStatus();
 }
 
-absl::StatusOr<Matrix> Loader::LoadMatrix(std::span<const Projection> parts, int64_t cols) {
+absl::StatusOr<Matrix> Loader::LoadMatrix(std::span<const Projection> parts, int64_t cols,
+                                          Split split) {
   std::vector<HostMatrix> sources;
   for (const Projection& part : parts) {
     SPADE_ASSIGN_OR_RETURN(const HostMatrix source,
                            checkpoint_.Find(part.prefix + ".weight", part.rows, cols));
     sources.push_back(source);
   }
-  SPADE_ASSIGN_OR_RETURN(Matrix packed, backend_.Pack(sources, dtype_));
-  bytes_ += static_cast<int64_t>(packed.weights.size() + packed.scales.size());
+  SPADE_ASSIGN_OR_RETURN(Matrix packed, backend_.PackSplit(sources, dtype_, split));
+  bytes_ += static_cast<int64_t>(packed.bytes());
   return packed;
 }
 
-absl::StatusOr<Parameter> Loader::LoadBias(std::span<const Projection> parts, bool has_bias) {
-  std::vector<float> values;
+absl::StatusOr<Parameter> Loader::LoadBias(std::span<const Projection> parts, bool has_bias,
+                                           Split split) {
+  std::vector<HostMatrix> sources;
   for (const Projection& part : parts) {
     const std::string name = part.prefix + ".bias";
     if (!has_bias && checkpoint_.Has(name)) {
@@ -128,10 +133,18 @@ absl::StatusOr<Parameter> Loader::LoadBias(std::span<const Projection> parts, bo
     }
     if (!has_bias) continue;
     SPADE_ASSIGN_OR_RETURN(const HostMatrix source, checkpoint_.Find(name, 1, part.rows));
-    for (int64_t i = 0; i < part.rows; ++i) values.push_back(ElementAt(source, i));
+    sources.push_back(source);
   }
   if (!has_bias) return Parameter{};
-  return Upload(values);
+  std::vector<float> values;
+  const int64_t shares = split == Split::kNone ? 1 : backend_.shards();
+  for (int64_t share = 0; share < shares; ++share) {
+    for (const HostMatrix& source : sources) {
+      const int64_t count = source.cols / shares;
+      for (int64_t i = 0; i < count; ++i) values.push_back(ElementAt(source, share * count + i));
+    }
+  }
+  return Upload(values, split);
 }
 
 absl::StatusOr<Parameter> Loader::LoadNorm(const std::string& name, int64_t size) {
@@ -141,11 +154,17 @@ absl::StatusOr<Parameter> Loader::LoadNorm(const std::string& name, int64_t size
   return Upload(values);
 }
 
-absl::StatusOr<Parameter> Loader::Upload(std::span<const float> values) {
+absl::StatusOr<Parameter> Loader::Upload(std::span<const float> values, Split split) {
+  const auto shards = static_cast<size_t>(backend_.shards());
+  const size_t bytes = values.size_bytes() / (split == Split::kNone ? 1 : shards);
   Parameter parameter;
-  SPADE_ASSIGN_OR_RETURN(parameter.storage, backend_.Allocate(values.size_bytes()));
-  backend_.CopyFromHost(parameter.storage.data(), values.data(), values.size_bytes());
-  bytes_ += static_cast<int64_t>(parameter.storage.size());
+  SPADE_ASSIGN_OR_RETURN(parameter.storage, backend_.Allocate(bytes));
+  if (split == Split::kNone) {
+    backend_.CopyFromHost(parameter.storage.data(), values.data(), bytes);
+  } else {
+    backend_.CopySplitFromHost(parameter.storage.data(), values.data(), bytes);
+  }
+  bytes_ += static_cast<int64_t>(bytes * shards);
   return parameter;
 }
 

@@ -15,6 +15,8 @@ struct Parameter {
   const float* data() const { return static_cast<const float*>(storage.data()); }  // null: absent
 };
 
+// With shards (Backend::shards) `qkv` and `gate_up` and their biases are split by outputs, `output`
+// and `down` by inputs; the shapes are those of all shards together.
 struct LayerWeights {
   Parameter attention_norm;  // (hidden)
   Matrix qkv;                // (qkv_cols, hidden)
@@ -36,11 +38,12 @@ struct Weights {
   Parameter final_norm;  // (hidden)
   Matrix head;           // (vocab, hidden); empty when tied
   const Matrix& output_head() const { return head.empty() ? embedding : head; }
-  int64_t bytes = 0;  // of backend memory
+  int64_t bytes = 0;  // of backend memory, on all shards
 };
 
 // Packs every weight the config asks for. INVALID_ARGUMENT names a tensor that is missing or
-// misshapen. `dtype`: matrices' storage; norms and biases are F32.
+// misshapen. `dtype`: matrices' storage; norms and biases are F32. `config`: the whole model's, of
+// which there is a ShardOf.
 absl::StatusOr<Weights> LoadWeights(Backend& backend, const ModelConfig& config,
                                     const Checkpoint& checkpoint, DType dtype);
 

@@ -36,7 +36,7 @@ struct EngineOptions {
   // but for int8, else BestCompute). backend.compute is set from it.
   std::string compute = "auto";
   DType kv_dtype = DType::kF32;
-  int64_t kv_memory_bytes = 0;  // 0: a quarter of the memory that is free after loading
+  int64_t kv_memory_bytes = 0;  // of each device; 0: a quarter of what is free after loading
   int32_t block_size = 16;
   int32_t max_rows = 512;      // rows of one step: the token budget
   int32_t max_sequences = 64;  // running at once
@@ -71,8 +71,8 @@ struct ModelInfo {
   std::string compute;
   std::string device;  // Backend::description
   int32_t max_context = 0;
-  int64_t weight_bytes = 0;
-  int64_t kv_bytes = 0;
+  int64_t weight_bytes = 0;  // on all devices together
+  int64_t kv_bytes = 0;      // the same
   std::string model_sha256;  // empty until a calibration asks for it
   std::vector<Calibration> calibrations;
   std::optional<TokenCalibration> token_calibration;

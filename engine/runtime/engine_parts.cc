@@ -123,8 +123,11 @@ int32_t ScratchBlocks(const EngineOptions& options) {
 
 absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   ModelInfo& info = parts->info;
-  const KvShape shape{info.config.num_layers, info.config.num_kv_heads, info.config.head_dim,
-                      options.block_size, options.kv_dtype};
+  const int32_t shards = parts->backend->shards();
+  // Of one device, as are the budget and what is free.
+  SPADE_ASSIGN_OR_RETURN(const ModelConfig shard, ShardOf(info.config, shards));
+  const KvShape shape{shard.num_layers, shard.num_kv_heads, shard.head_dim, options.block_size,
+                      options.kv_dtype};
   KvDemand demand;
   demand.shape = shape;
   demand.budget_bytes = options.kv_memory_bytes;
@@ -144,7 +147,7 @@ absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   SPADE_ASSIGN_OR_RETURN(const int32_t blocks, PlanKvBlocks(demand));
   SPADE_ASSIGN_OR_RETURN(parts->kv,
                          KvCache::Create(*parts->backend, shape, blocks, scratch_blocks));
-  info.kv_bytes = shape.bytes_per_block() * blocks + scratch_bytes;
+  info.kv_bytes = shards * (shape.bytes_per_block() * blocks + scratch_bytes);
   const int64_t positions = int64_t{blocks} * options.block_size;
   if (positions < info.max_context) {
     spdlog::warn("kv cache holds less than one full context positions={} max_context={}", positions,

@@ -29,6 +29,12 @@ float* MutableFloats(const Tensor& tensor) {
   return static_cast<float*>(tensor.data);
 }
 
+int CurrentDevice() {
+  int device = 0;
+  CheckCuda(cudaGetDevice(&device), "the current GPU");
+  return device;
+}
+
 absl::StatusOr<cudaDeviceProp> FindDevice() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
@@ -39,7 +45,7 @@ absl::StatusOr<cudaDeviceProp> FindDevice() {
                      "); install the driver, check CUDA_VISIBLE_DEVICES, or use --device cpu"));
   }
   cudaDeviceProp properties;
-  CheckCuda(cudaGetDeviceProperties(&properties, 0), "properties of the GPU");
+  CheckCuda(cudaGetDeviceProperties(&properties, CurrentDevice()), "properties of the GPU");
   if (properties.major < kMinMajor) {
     return absl::InvalidArgumentError(absl::StrCat(
         "device 'cuda': ", properties.name, " has compute capability ", properties.major, ".",
@@ -61,7 +67,7 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendOp
     return absl::ResourceExhaustedError(absl::StrCat(
         "the GPU (", properties->name, ") cannot be used: ", cudaGetErrorString(error)));
   }
-  auto backend = std::unique_ptr<CudaBackend>(new CudaBackend(options, stream));
+  auto backend = std::unique_ptr<CudaBackend>(new CudaBackend(options, CurrentDevice(), stream));
   backend->device_name_ = properties->name;
   backend->num_processors_ = properties->multiProcessorCount;
   absl::StatusOr<std::unique_ptr<cuda::Gemm>> gemm = cuda::Gemm::Create(stream);
@@ -76,9 +82,10 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendOp
   return backend;
 }
 
-CudaBackend::CudaBackend(const BackendOptions& options, cudaStream_t stream)
+CudaBackend::CudaBackend(const BackendOptions& options, int device, cudaStream_t stream)
     : compute_(options.compute),
       batch_invariant_(options.batch_invariant),
+      device_(device),
       stream_(stream),
       pool_(options.num_threads, options.pin_threads),
       logit_reader_(stream),
@@ -91,6 +98,7 @@ CudaBackend::CudaBackend(const BackendOptions& options, cudaStream_t stream)
 }
 
 CudaBackend::~CudaBackend() {
+  const cuda::DeviceScope scope(device_);
   (void)cudaStreamSynchronize(stream_);
   gemm_.reset();
   graphs_.reset();

@@ -20,9 +20,10 @@
 
 namespace spade {
 
-// The Backend on one NVIDIA GPU of compute capability 8.0 or newer: the current device, one stream.
-// Operations are queued when they return; CopyToHost, HostView and Synchronize wait. Activations
-// are F32, weights as cuda/weights.h says, caches F32 or BF16 as cuda/attention.h says.
+// The Backend on one NVIDIA GPU of compute capability 8.0 or newer, one stream: the thread's
+// current device when it is made, and at every call. Operations are queued when they return;
+// CopyToHost, HostView and Synchronize wait. Activations are F32, weights as cuda/weights.h says,
+// caches F32 or BF16 as cuda/attention.h says.
 //
 // Batch invariance: norms, RoPE, attention and products of up to cuda::kDirectRows rows sum in one
 // order per row. Products of more rows are cuBLAS's, whose order depends on the shape, and
@@ -34,6 +35,8 @@ class CudaBackend final : public Backend {
   // INVALID_ARGUMENT where there is no such GPU; RESOURCE_EXHAUSTED where scratch does not fit.
   static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(const BackendOptions& options);
   ~CudaBackend() override;
+
+  cudaStream_t stream() const { return stream_; }
 
   std::string_view name() const override { return "cuda"; }
   std::string description() const override;
@@ -91,7 +94,7 @@ class CudaBackend final : public Backend {
     std::span<const int32_t> positions;  // of the caller's last batch equal to the plan's
   };
 
-  CudaBackend(const BackendOptions& options, cudaStream_t stream);
+  CudaBackend(const BackendOptions& options, int device, cudaStream_t stream);
 
   bool RoundsInputs(const Matrix& weight) const;
   bool IsDirect(int64_t rows, const Matrix& weight) const;
@@ -116,6 +119,7 @@ class CudaBackend final : public Backend {
 
   const Compute compute_;
   const bool batch_invariant_;
+  const int device_;
   const cudaStream_t stream_;
   std::string device_name_;
   int32_t num_processors_ = 1;

@@ -14,4 +14,19 @@ inline void CheckCuda(cudaError_t error, const char* what) {
   std::abort();
 }
 
+// Another GPU as the thread's current one, for a while.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device) {
+    CheckCuda(cudaGetDevice(&before_), "the current GPU");
+    CheckCuda(cudaSetDevice(device), "choice of a GPU");
+  }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+  ~DeviceScope() { (void)cudaSetDevice(before_); }
+
+ private:
+  int before_ = 0;
+};
+
 }  // namespace spade::cuda

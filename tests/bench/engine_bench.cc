@@ -34,6 +34,7 @@ constexpr int32_t kDeviceClimbRows = 4096;
 
 struct Options {
   std::string device = "cpu";
+  int32_t tensor_parallel = 1;
   std::string shape = "1.1b";
   std::vector<DType> dtypes = {DType::kBF16};
   std::vector<Compute> computes;  // empty: all
@@ -166,13 +167,15 @@ void Sample(const Options& options, Bench& bench, const Case& shape, Samples& sa
   const double rows = shape.sequences * shape.count;
   const double layers = static_cast<double>(config.num_layers * config.layer_parameters());
   const double head = static_cast<double>(config.vocab_size) * config.hidden_size;
-  // An untied embedding is only gathered from: the step streams layers and head.
-  const double weights = static_cast<double>(bench.model->weight_bytes()) * (layers + head) /
-                         static_cast<double>(config.total_parameters());
+  const double all = static_cast<double>(config.total_parameters());
+  const double shards = bench.backend->shards();  // of the layers; each has the rest
+  // Of one shard. An untied embedding is only gathered from: the step streams layers and head.
+  const double weights = static_cast<double>(bench.model->weight_bytes()) *
+                         (layers / shards + head) / (layers + shards * (all - layers));
   const double bytes =
       weights * NumClimbs(bench, shape) + static_cast<double>(bench.kv_bytes_per_position) *
                                               shape.sequences * (shape.first + shape.count);
-  const double flop = 2 * (layers * rows + head * shape.sequences);
+  const double flop = 2 * (layers * rows / shards + head * shape.sequences);
   const double read_seconds =
       bytes / (bench.floor ? bench.floor->CopyBandwidth() : ReadBandwidth(options.threads));
   const double flop_seconds =
@@ -241,6 +244,7 @@ absl::StatusOr<Bench> Load(const Options& options, DType dtype, Compute compute)
   backend_options.device = options.device;
   backend_options.batch_invariant = options.batch_invariant;
   backend_options.cuda_graphs = options.cuda_graphs;
+  backend_options.tensor_parallel = options.tensor_parallel;
   SPADE_ASSIGN_OR_RETURN(bench.backend, MakeBackend(backend_options));
   ModelOptions model_options;
   model_options.weight_dtype = dtype;
@@ -251,13 +255,15 @@ absl::StatusOr<Bench> Load(const Options& options, DType dtype, Compute compute)
   model_options.max_rows = rows;
   SPADE_ASSIGN_OR_RETURN(bench.model,
                          StagedModel::Load(bench.backend.get(), config, checkpoint, model_options));
-  const KvShape shape{config.num_layers, config.num_kv_heads, config.head_dim, kBlockSize,
+  SPADE_ASSIGN_OR_RETURN(const ModelConfig shard, ShardOf(config, bench.backend->shards()));
+  const KvShape shape{shard.num_layers, shard.num_kv_heads, shard.head_dim, kBlockSize,
                       options.kv_dtype.value_or(on_host ? DType::kF32 : DType::kBF16)};
   SPADE_ASSIGN_OR_RETURN(bench.kv,
                          KvCache::Create(*bench.backend, shape, sequences * context / kBlockSize));
   bench.kv_bytes_per_position = shape.bytes_per_block() / kBlockSize;
   if (on_host) return bench;
-  backend_options.batch_invariant = false;  // the floor is cuBLAS's
+  backend_options.batch_invariant = false;  // the floor is cuBLAS's, and one GPU's
+  backend_options.tensor_parallel = 1;
   SPADE_ASSIGN_OR_RETURN(bench.floor_backend, MakeBackend(backend_options));
   SPADE_ASSIGN_OR_RETURN(bench.floor, DeviceFloor::Create(bench.floor_backend.get()));
   return bench;
@@ -298,6 +304,11 @@ int Run(int argc, char** argv) {
   Options options;
   CLI::App app("Speed of the forward pass on random weights, beside the machine's floor");
   app.add_option("--device", options.device, "cpu or cuda")->capture_default_str();
+  app.add_option("--tensor-parallel", options.tensor_parallel,
+                 "devices that the layers are split over; figures are compared with one's floors, "
+                 "of its share of the layers")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   app.add_flag("--batch-invariant", options.batch_invariant, "CUDA: products without cuBLAS");
   app.add_option("--cuda-graphs", options.cuda_graphs, "CUDA: stages launched as one; 0: none")
       ->capture_default_str();

@@ -20,13 +20,21 @@ class TimedBackend final : public Backend {
 
   std::string_view name() const override { return backend_->name(); }
   std::string description() const override { return backend_->description(); }
+  int32_t shards() const override { return backend_->shards(); }
   absl::StatusOr<Buffer> Allocate(size_t bytes) override { return backend_->Allocate(bytes); }
   void CopyToHost(void* host, const void* device, size_t bytes) override;
   void CopyFromHost(void* device, const void* host, size_t bytes) override;
+  void CopySplitFromHost(void* device, const void* host, size_t bytes) override {
+    backend_->CopySplitFromHost(device, host, bytes);
+  }
   void Synchronize() override;
   const float* HostView(Tensor tensor) override { return backend_->HostView(tensor); }
   absl::StatusOr<Matrix> Pack(std::span<const HostMatrix> parts, DType dtype) override {
     return backend_->Pack(parts, dtype);
+  }
+  absl::StatusOr<Matrix> PackSplit(std::span<const HostMatrix> parts, DType dtype,
+                                   Split split) override {
+    return backend_->PackSplit(parts, dtype, split);
   }
   void Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) override;
   void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override;

@@ -12,6 +12,12 @@ std::vector<Device> CudaDevices() {
            {.device = "cuda", .num_threads = 2, .compute = compute, .batch_invariant = invariant}});
     }
   }
+  devices.push_back({"cuda_two_shards",
+                     {.device = "cuda",
+                      .tensor_parallel = 2,
+                      .num_threads = 2,
+                      .compute = Compute::kBF16,
+                      .batch_invariant = true}});
   return devices;
 }
 

@@ -69,9 +69,10 @@ class DeviceTest : public ::testing::TestWithParam<Device> {
   std::unique_ptr<Backend> backend_;
 };
 
-#define SPADE_DEVICE_SUITE(suite)                        \
-  INSTANTIATE_TEST_SUITE_P(                              \
-      Devices, suite, ::testing::ValuesIn(AllDevices()), \
+#define SPADE_DEVICE_SUITE_OF(suite, devices)       \
+  INSTANTIATE_TEST_SUITE_P(                         \
+      Devices, suite, ::testing::ValuesIn(devices), \
       [](const ::testing::TestParamInfo<Device>& param_info) { return param_info.param.name; })
+#define SPADE_DEVICE_SUITE(suite) SPADE_DEVICE_SUITE_OF(suite, AllDevices())
 
 }  // namespace spade::testing

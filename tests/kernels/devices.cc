@@ -10,6 +10,8 @@ std::vector<Device> AllDevices() {
                          {.num_threads = 2, .compute = compute, .cpu_isa = isa}});
     }
   }
+  // Operations of what is not split, on every shard alike.
+  devices.push_back({"two_shards", {.tensor_parallel = 2, .num_threads = 2}});
   // Skipped where the build or the machine has no GPU.
   for (Device& device : CudaDevices()) devices.push_back(std::move(device));
   return devices;

@@ -232,6 +232,41 @@ TEST(ModelConfigTest, AbsurdValuesAreRefused) {
   }
 }
 
+ModelConfig ConfigOf(int32_t heads, int32_t kv_heads, int32_t intermediate) {
+  ModelConfig config;
+  config.hidden_size = 64;
+  config.num_heads = heads;
+  config.num_kv_heads = kv_heads;
+  config.head_dim = 16;
+  config.intermediate_size = intermediate;
+  return config;
+}
+
+TEST(ShardOfTest, SharesOutHeadsAndMlpAndNothingElse) {
+  const auto shard = ShardOf(ConfigOf(8, 4, 96), 4);
+  ASSERT_TRUE(shard.ok());
+  EXPECT_EQ(shard->num_heads, 2);
+  EXPECT_EQ(shard->num_kv_heads, 1);
+  EXPECT_EQ(shard->intermediate_size, 24);
+  EXPECT_EQ(shard->head_dim, 16);
+  EXPECT_EQ(shard->hidden_size, 64);
+}
+
+TEST(ShardOfTest, OneShardIsTheWhole) {
+  const auto shard = ShardOf(ConfigOf(3, 1, 7), 1);
+  ASSERT_TRUE(shard.ok());
+  EXPECT_EQ(shard->num_heads, 3);
+  EXPECT_EQ(shard->intermediate_size, 7);
+}
+
+TEST(ShardOfTest, NamesTheNumbersThatWouldDo) {
+  for (const ModelConfig& config : {ConfigOf(12, 4, 96), ConfigOf(4, 4, 96), ConfigOf(8, 8, 100)}) {
+    const absl::Status status = ShardOf(config, 8).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find("use --tensor-parallel 1, 2, 4"), std::string::npos) << status;
+  }
+}
+
 TEST(ModelConfigTest, TextThatIsNoObjectIsRefused) {
   for (const std::string& text : {std::string(), std::string("[]"), std::string("{"),
                                   std::string("nul"), std::string("{\"hidden_size\":\"\xff\"}"),

@@ -175,10 +175,11 @@ TEST_P(SpadeRowsTest, StartNeedsABosToken) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, SpadeRowsTest,
-                         ::testing::Values("cpu", "cpu:portable", "reference"),
+                         ::testing::Values("cpu", "cpu:portable", "reference", "cpu*2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, ':', '_');
+                           std::ranges::replace(name, '*', '_');
                            return name;
                          });
 

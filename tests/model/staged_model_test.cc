@@ -268,10 +268,11 @@ TEST_P(StagedModelTest, LoadRefusesBadOptions) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, StagedModelTest,
-                         ::testing::Values("cpu", "cpu:portable", "reference"),
+                         ::testing::Values("cpu", "cpu:portable", "reference", "cpu*2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, ':', '_');
+                           std::ranges::replace(name, '*', '_');
                            return name;
                          });
 

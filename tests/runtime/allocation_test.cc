@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "tests/runtime/exit_fixture.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/testing/tiny_model.h"
 
 namespace {
 
@@ -133,6 +135,17 @@ TEST(AllocationTest, OneSequence) {
 TEST(AllocationTest, SequencesSideBySide) {
   const TestEngine engine = MakeEngine(SmallOptions());
   ExpectNoAllocation(*engine, 8, ExitMode::kExact);
+}
+
+// Every operation looks addresses up.
+TEST(AllocationTest, OverTwoShards) {
+  const TempDir dir;
+  WriteTinyModel(dir.path(), {.vocab_size = 4096});
+  EngineOptions options = SmallOptions();
+  options.model_directory = dir.path();
+  options.backend.tensor_parallel = 2;
+  const TestEngine engine = MakeEngine(options);
+  ExpectNoAllocation(*engine, 4, ExitMode::kExact);
 }
 
 TEST(AllocationTest, Sampled) {

@@ -137,8 +137,13 @@ TEST_P(TokenHeadsTest, StatesThatAreNotFiniteNeverLookSure) {
   EXPECT_TRUE(std::isfinite(guesses[1].entropy));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, TokenHeadsTest, ::testing::Values("cpu", "reference", "cuda"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, TokenHeadsTest,
+                         ::testing::Values("cpu", "reference", "cuda", "cpu*2"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '*', 'x');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace spade::testing

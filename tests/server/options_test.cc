@@ -71,6 +71,8 @@ TEST(ServerOptionsTest, BadValuesExitWith2AndNameTheOption) {
       {"--listen", ":"},
       {"--metrics-listen", "9090"},
       {"--threads", "-1"},
+      {"--tensor-parallel", "0"},
+      {"--tensor-parallel", "65"},
       {"--kv-memory", "2potatoes"},
       {"--kv-dtype", "int4"},
       {"--weight-dtype", "f64"},

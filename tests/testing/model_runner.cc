@@ -1,5 +1,6 @@
 #include "tests/testing/model_runner.h"
 
+#include <algorithm>
 #include <iostream>
 #include <numeric>
 #include <utility>
@@ -24,13 +25,17 @@ std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute comput
   options.compute = compute;
   options.num_threads = 2;
   options.pin_threads = false;
+  const size_t star = std::min(name.find('*'), name.size());
+  if (star < name.size()) options.tensor_parallel = std::stoi(name.substr(star + 1));
   const size_t colon = name.find(':');
-  options.device = name.substr(0, colon);
+  options.device = name.substr(0, std::min(colon, star));
   if (colon != std::string::npos) options.cpu_isa = name.substr(colon + 1);
   return ValueOrDie(MakeBackend(options));
 }
 
-bool HasCuda() { return MakeBackend({.device = "cuda", .num_threads = 1}).ok(); }
+bool HasCuda(int32_t gpus) {
+  return MakeBackend({.device = "cuda", .tensor_parallel = gpus, .num_threads = 1}).ok();
+}
 
 ModelConfig LoadConfigOrDie(const std::string& directory) {
   constexpr size_t kMaxBytes = 1 << 20;
@@ -48,10 +53,11 @@ std::unique_ptr<StagedModel> LoadModelOrDie(Backend* backend, const std::string&
 ModelRunner::ModelRunner(Backend* backend, StagedModel* model, const Options& options)
     : model_(model), vocab_size_(model->config().vocab_size) {
   const ModelConfig& config = model->config();
+  const ModelConfig shard = ValueOrDie(ShardOf(config, backend->shards()));
   table_stride_ = (config.max_context + options.block_size - 1) / options.block_size;
   const int32_t num_blocks = table_stride_ * options.num_sequences;
   const auto bytes =
-      static_cast<size_t>(config.heads().kv_cols() * num_blocks * options.block_size) *
+      static_cast<size_t>(shard.heads().kv_cols() * num_blocks * options.block_size) *
       SizeOf(options.kv_dtype);
   for (int32_t layer = 0; layer < config.num_layers; ++layer) {
     buffers_.push_back(ValueOrDie(backend->Allocate(bytes)));

@@ -11,10 +11,11 @@
 
 namespace spade::testing {
 
-// "cpu", "reference" (reference_backend.h; F32), "cpu:<isa>", or "cuda" if HasCuda. Two threads.
+// "cpu", "reference" (reference_backend.h; F32), "cpu:<isa>", or "cuda" if HasCuda; "cpu*2" or
+// "cuda*2": tensor-parallel over so many. Two threads.
 std::unique_ptr<Backend> MakeTestBackend(const std::string& name, Compute compute = Compute::kF32);
-// Whether this build and machine have a GPU.
-bool HasCuda();
+// Whether this build and machine have so many GPUs, and what joins them.
+bool HasCuda(int32_t gpus = 1);
 
 // config.json and generation_config.json of a model folder, which are well-formed.
 ModelConfig LoadConfigOrDie(const std::string& directory);

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "emulator/bus.h"
+#include "emulator/devices.h"
 #include "emulator/stream.h"
 #include "kernels/check.h"
 #include "kernels/dtype.h"
 
+using spade::cuda_emulation::CheckMemory;
 using spade::cuda_emulation::ForbidInCapture;
 using spade::cuda_emulation::IsCapturing;
 using spade::cuda_emulation::Queue;
@@ -70,7 +72,16 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = spade::cuda_emulation::kNumDevices;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = spade::cuda_emulation::CurrentDevice();
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= spade::cuda_emulation::kNumDevices) return cudaErrorInvalidValue;
+  spade::cuda_emulation::SetCurrentDevice(device);
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
@@ -82,12 +93,15 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   ForbidInCapture("cudaMalloc");
-  return AllocateBytes(data, bytes, true);
+  const cudaError_t error = AllocateBytes(data, bytes, true);
+  if (error == cudaSuccess) spade::cuda_emulation::AddMemory(*data, bytes);
+  return error;
 }
 // Waits for the GPU, as CUDA does.
 cudaError_t cudaFree(void* data) {
   ForbidInCapture("cudaFree");
   spade::cuda_emulation::RunAllQueued();
+  spade::cuda_emulation::RemoveMemory(data);
   std::free(data);
   return cudaSuccess;
 }
@@ -98,8 +112,11 @@ cudaError_t cudaMallocHost(void** data, size_t bytes) {
   return error;
 }
 cudaError_t cudaFreeHost(void* data) {
+  ForbidInCapture("cudaFreeHost");
+  spade::cuda_emulation::RunAllQueued();
   Pinned().erase(static_cast<const std::byte*>(data));
-  return cudaFree(data);
+  std::free(data);
+  return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   *free = free_bytes;
@@ -111,6 +128,8 @@ void spade::cuda_emulation::SetFreeDeviceBytes(size_t bytes) { free_bytes = byte
 // Pageable memory is read before the call returns, and written before it returns.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
+  CheckMemory(to);
+  CheckMemory(from);
   auto& crossed = kind == cudaMemcpyDeviceToHost ? bytes_to_host : bytes_to_device;
   crossed.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
   const void* host = kind == cudaMemcpyHostToDevice ? from : to;
@@ -131,6 +150,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
+  CheckMemory(data);
   Queue(stream, [=] { std::memset(data, value, bytes); });
   return cudaSuccess;
 }
@@ -165,6 +185,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                             int ldb, const void* beta, void* c, cudaDataType_t c_type, int ldc,
                             cublasComputeType_t, cublasGemmAlgo_t) {
   SPADE_CHECK(op_a == CUBLAS_OP_T && op_b == CUBLAS_OP_N && c_type == CUDA_R_32F);
+  for (const void* matrix : {a, b, static_cast<const void*>(c)}) CheckMemory(matrix);
   SPADE_CHECK(lda >= k && ldb >= k && ldc >= m);
   // Without one it allocates.
   SPADE_CHECK(handle->has_workspace || !IsCapturing(handle->stream));

@@ -4,8 +4,9 @@
 
 #include "vector_types.h"
 
-// The calls of the CUDA runtime that kernels/cuda makes, for a "GPU" that is this process: device
-// memory is malloc's, so that AddressSanitizer watches it. Streams: emulator/stream.h.
+// The calls of the CUDA runtime that kernels/cuda makes, for "GPUs" that are this process: device
+// memory is malloc's, so that AddressSanitizer watches it. emulator/devices.h tells whose memory is
+// whose, emulator/stream.h what streams do.
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorInvalidValue = 1 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
@@ -28,6 +29,8 @@ struct cudaDeviceProp {
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
 cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaMalloc(void** data, size_t bytes);
 cudaError_t cudaFree(void* data);

@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <tuple>
+#include <utility>
 
 #include "emulator/block.h"
+#include "emulator/devices.h"
 #include "emulator/stream.h"
 #include "kernels/cuda/cuda_check.h"
 
@@ -23,7 +25,9 @@ struct LaunchShape {
 template <class... Params, class... Args>
 void Launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream,
             Args&&... args) {
-  cuda_emulation::Queue(stream, [kernel, shape, copies = std::tuple<Params...>(args...)] {
+  std::tuple<Params...> copies(args...);
+  std::apply([](const auto&... copy) { (cuda_emulation::CheckPointers(copy), ...); }, copies);
+  cuda_emulation::Queue(stream, [kernel, shape, copies = std::move(copies)] {
     cuda_emulation::RunGrid({shape.grid, shape.threads, shape.shared_bytes},
                             [&] { std::apply(kernel, copies); });
   });
