@@ -83,6 +83,8 @@ class TensorParallelBackend final : public Backend {
   void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) override {
     first().ParallelFor(count, fn);
   }
+  // Logits are whole on every shard, and their address is the first's.
+  LogitReader* logit_reader() override { return first().logit_reader(); }
   // RunRepeatable stays Backend's: sums over shards are no part of a graph.
   TimeMark MarkTime() override { return first().MarkTime(); }
   double ElapsedSeconds(TimeMark from, TimeMark to) override {
