@@ -64,7 +64,7 @@ bool AddDraw(int32_t row, int32_t vocab_size, const SamplingParams& params,
   const size_t biases = params.logit_bias.size() + banned.size();
   const size_t bytes =
       (biases + penalised) * sizeof(LogitEdit) + params.allowed_token_ids.size() * sizeof(TokenId);
-  if (biases > kMaxLogitBiases) return false;
+  if (biases > kMaxListedIds || params.allowed_token_ids.size() > kMaxListedIds) return false;
   if (2 * bytes > static_cast<size_t>(vocab_size) * sizeof(float)) return false;
   LogitQuery query = PlainDraw(row, params, sequence_index, position);
   if (biases + penalised > 0) AddEdits(vocab_size, params, history, banned, queries, query);

@@ -26,8 +26,9 @@ struct LogitQueries {
   LogitReading reading() const { return {.queries = queries, .edits = edits, .allowed = allowed}; }
 };
 
-// Biases and bans of one row: each is compared with all others.
-inline constexpr size_t kMaxLogitBiases = 1024;
+// Biases and bans of one row, each of which is compared with all others; and allowed ids, which are
+// sorted.
+inline constexpr size_t kMaxListedIds = 1024;
 
 // The query of Sample's draw in row `row`, without bias, bans and penalties.
 LogitQuery PlainDraw(int32_t row, const SamplingParams& params, uint32_t sequence_index,
@@ -35,8 +36,8 @@ LogitQuery PlainDraw(int32_t row, const SamplingParams& params, uint32_t sequenc
 
 // Adds the query whose answer is that of Sample with these arguments and logits of `vocab_size`.
 // False, and nothing added, where the row had better be copied to the host: with more than
-// kMaxLogitBiases, or where bias, bans, penalties and allowed ids come to more than half of the
-// row's bytes. That hangs on the arguments alone.
+// kMaxListedIds, or where bias, bans, penalties and allowed ids come to more than half of the row's
+// bytes. That hangs on the arguments alone.
 bool AddDraw(int32_t row, int32_t vocab_size, const SamplingParams& params,
              const TokenHistory& history, std::span<const TokenId> banned, uint32_t sequence_index,
              int32_t position, LogitQueries& queries);

@@ -204,16 +204,22 @@ TokenId Draw(std::span<const float> logits, const SamplingParams& params, double
 }  // namespace
 
 TokenHistory::TokenHistory(std::span<const TokenId> prompt) {
-  for (const TokenId id : prompt) counts_.try_emplace(id, 0);
+  for (const TokenId id : prompt) CountOf(id);
 }
 
-void TokenHistory::Append(TokenId id) { ++counts_[id]; }
+TokenHistory::Count& TokenHistory::CountOf(TokenId id) {
+  const auto [place, is_new] = places_.try_emplace(id, counts_.size());
+  if (is_new) counts_.push_back({id, 0});
+  return counts_[place->second];
+}
 
-bool TokenHistory::Seen(TokenId id) const { return counts_.find(id) != counts_.end(); }
+void TokenHistory::Append(TokenId id) { ++CountOf(id).in_output; }
+
+bool TokenHistory::Seen(TokenId id) const { return places_.contains(id); }
 
 int32_t TokenHistory::OutputCount(TokenId id) const {
-  const auto found = counts_.find(id);
-  return found == counts_.end() ? 0 : found->second;
+  const auto found = places_.find(id);
+  return found == places_.end() ? 0 : counts_[found->second].in_output;
 }
 
 SampledToken Sample(std::span<const float> logits, const SamplingParams& params,

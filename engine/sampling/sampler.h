@@ -29,14 +29,23 @@ using SampledTokens = absl::InlinedVector<SampledToken, 1>;
 // What the sampler must know of one sequence; it grows with Append.
 class TokenHistory {
  public:
+  struct Count {
+    TokenId id = 0;
+    int32_t in_output = 0;  // 0: in the prompt only
+  };
+
   explicit TokenHistory(std::span<const TokenId> prompt);
   void Append(TokenId id);
   bool Seen(TokenId id) const;  // in prompt or output
   int32_t OutputCount(TokenId id) const;
-  const std::unordered_map<TokenId, int32_t>& counts() const { return counts_; }
+  // Each token once, in the order in which they came.
+  std::span<const Count> counts() const { return counts_; }
 
  private:
-  std::unordered_map<TokenId, int32_t> counts_;  // output occurrences; 0: prompt only
+  Count& CountOf(TokenId id);
+
+  std::vector<Count> counts_;                   // one after another: read whole at every draw
+  std::unordered_map<TokenId, size_t> places_;  // in counts_
 };
 
 // Scratch of one sampling call, reused so that a steady state allocates nothing. One a thread.
