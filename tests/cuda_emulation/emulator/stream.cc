@@ -81,7 +81,9 @@ void Queue(cudaStream_t stream, Work work) {
   Append(stream, std::move(work));
 }
 
-void RunQueued(cudaStream_t stream) { WaitFor(stream, stream->num_queued); }
+void RunQueued(cudaStream_t stream) {
+  if (stream != nullptr) WaitFor(stream, stream->num_queued);
+}
 
 void RunAllQueued() {
   for (cudaStream_t stream : TheStreams().all) RunUntil(stream, stream->num_queued);
