@@ -94,6 +94,7 @@ GenerateRequest ForcedGeneration(std::vector<TokenId> prompt, int32_t tokens, Ex
 }
 
 std::string ExitMixOf(const std::string& shape) {
+  if (shape == "8b") return "14:0.15,20:0.2,26:0.25";
   if (shape == "1.1b") return "10:0.15,14:0.2,18:0.25";
   if (shape == "135m") return "14:0.15,19:0.2,24:0.25";
   return "6:0.15,8:0.2,10:0.25";

@@ -184,7 +184,7 @@ int main(int argc, char** argv) {
   app.add_option("--in-flight", options.in_flight)->check(CLI::Range(1, 64))->capture_default_str();
   app.add_option("--requests", options.requests)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--prompt", options.prompt, "tokens")
-      ->check(CLI::Range(2, 256))
+      ->check(CLI::Range(2, 4096))
       ->capture_default_str();
   app.add_option("--tokens", options.tokens, "generated")
       ->check(CLI::Range(2, 256))

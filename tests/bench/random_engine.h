@@ -13,6 +13,7 @@ namespace spade::bench {
 
 // An engine on random weights, as the command line asks for it.
 struct RandomEngine {
+  std::string device = "cpu";
   std::string shape;
   std::string cache = "/tmp/spade-bench";
   std::string compute = "auto";
@@ -21,7 +22,7 @@ struct RandomEngine {
 
 void AddFlags(CLI::App& app, RandomEngine& engine);
 
-// Options for it, with 1 GiB of KV cache.
+// Options for it, with 1 GiB of KV cache; on a GPU 8 GiB, in bf16.
 EngineOptions MakeEngineOptions(const RandomEngine& engine);
 
 }  // namespace spade::bench
