@@ -71,6 +71,7 @@ class EngineLoop {
   void RunStep(const StepPlan& plan);
   void MarkScheduled(const StepPlan& plan, Clock::time_point now);
   void ListItems(const StepPlan& plan);
+  const StepItem& AddItem(const PlannedRows& rows);
   void DropPreempted(const StepPlan& plan);
   void Commit();
   void CommitGenerated(const StepItem& item);

@@ -24,7 +24,7 @@ void EngineLoop::RunStep(const StepPlan& plan) {
   bool parked = false;
   for (const StepItem& item : items_) {
     parked |= item.parked;
-    if (item.rows.samples && !item.held) Deliver(item, climbed);
+    if (item.rows.samples && HeldRowOf(item) == nullptr) Deliver(item, climbed);
   }
   if (parked) FinishParked();
   metrics_.exits().OnClimb(parts_.runner->sample());
@@ -54,29 +54,25 @@ void EngineLoop::MarkScheduled(const StepPlan& plan, Clock::time_point now) {
 void EngineLoop::ListItems(const StepPlan& plan) {
   items_.clear();
   for (const PlannedRows& rows : plan.rows) {
-    const Owner owner = owners_.at(rows.sequence);
-    StepItem item;
-    item.rows = rows;
-    item.sequence = parts_.scheduler->Find(rows.sequence);
-    item.request = owner.request;
-    item.generated = GeneratedBy(owner);
-    item.mode = owner.request->mode();
+    const StepItem& item = AddItem(rows);
     if (item.generated == nullptr) {
-      owner.request->decision->set_rows(item.sequence->cached_tokens, rows.count);
+      item.request->decision->set_rows(item.sequence->cached_tokens, rows.count);
     }
-    items_.push_back(item);
   }
   for (const SequenceId id : plan.held) {
-    StepItem item;
-    item.sequence = parts_.scheduler->Find(id);
-    item.rows = {id, item.sequence->length() - 1, 1, /*samples=*/true};
-    const Owner owner = owners_.at(id);
-    item.request = owner.request;
-    item.generated = GeneratedBy(owner);
-    item.mode = owner.request->mode();
-    item.held = true;
-    items_.push_back(item);
+    AddItem({id, parts_.scheduler->Find(id)->length() - 1, 1, /*samples=*/true});
   }
+}
+
+const StepItem& EngineLoop::AddItem(const PlannedRows& rows) {
+  const Owner owner = owners_.at(rows.sequence);
+  StepItem& item = items_.emplace_back();
+  item.rows = rows;
+  item.sequence = parts_.scheduler->Find(rows.sequence);
+  item.request = owner.request;
+  item.generated = GeneratedBy(owner);
+  item.mode = owner.request->mode();
+  return item;
 }
 
 // The blocks of what was preempted are gone: its parked rows have nothing to go on with.
@@ -107,8 +103,8 @@ void EngineLoop::Commit() {
 void EngineLoop::CommitGenerated(const StepItem& item) {
   const SequenceId id = item.rows.sequence;
   const int32_t end = item.rows.first + item.rows.count;
-  if (item.held) {
-    ran_.push_back({id, end, item.generated->early()->held()->boundary, /*is_held=*/true});
+  if (const HeldRow* held = HeldRowOf(item)) {
+    ran_.push_back({id, end, held->boundary, /*is_held=*/true});
     return;
   }
   const TokenExitTaken* const exit = TokenExitOf(item);

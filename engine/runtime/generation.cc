@@ -40,11 +40,11 @@ std::span<const TokenId> GeneratedSequence::banned() const {
   return generation_->stop_tokens();
 }
 
-TokenId GeneratedSequence::Draw(std::span<const float> logits, int32_t position,
-                                SamplerScratch& scratch) {
-  if (generation_->is_forced()) return Add(Score(logits, ForcedToken(), 0, scratch));
-  return Add(Sample(logits, generation_->request().sampling, history_, banned(),
-                    static_cast<uint32_t>(index_), position, scratch));
+SampledToken GeneratedSequence::Draw(std::span<const float> logits, int32_t position,
+                                     SamplerScratch& scratch) const {
+  if (generation_->is_forced()) return Score(logits, ForcedToken(), 0, scratch);
+  return Sample(logits, generation_->request().sampling, history_, banned(),
+                static_cast<uint32_t>(index_), position, scratch);
 }
 
 bool GeneratedSequence::AddQuery(int32_t row, int32_t vocab_size, int32_t position,

@@ -36,11 +36,12 @@ class GeneratedSequence {
   // What the sampler needs for the next token.
   const TokenHistory& history() const { return history_; }
   std::span<const TokenId> banned() const;
-  // Draws the token after `logits` (vocab), a row at `position - 1`, and appends it to drawn().
-  TokenId Draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch);
-  // The same where logits of `vocab_size` are in row `row` of a LogitReader: adds the query, false
-  // where there is none; Add takes its answer.
+  // Draws the token after `logits` (vocab), a row at `position - 1`.
+  SampledToken Draw(std::span<const float> logits, int32_t position, SamplerScratch& scratch) const;
+  // The same where logits of `vocab_size` are in row `row` of a LogitReader: adds the query whose
+  // answer it is, false where there is none.
   bool AddQuery(int32_t row, int32_t vocab_size, int32_t position, LogitQueries& queries) const;
+  // Appends what was drawn to drawn().
   TokenId Add(SampledToken token);
 
   // Most tokens it can have.

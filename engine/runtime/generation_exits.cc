@@ -40,8 +40,7 @@ bool GeneratedSequence::TryExit(const ExitOffer& offer, const TokenGuess& guess,
 TokenId GeneratedSequence::Guess(const TokenGuess& guess, std::span<const TokenId> candidates,
                                  DrawScratch& scratch) const {
   const SamplingParams& sampling = generation_->request().sampling;
-  if (guess.token >= 0) return guess.token;
-  if (sampling.greedy()) return BestCandidate(guess, candidates);
+  if (guess.token >= 0 || sampling.greedy()) return BestCandidate(guess, candidates);
   std::ranges::fill(scratch.logits, -std::numeric_limits<float>::infinity());
   for (size_t i = 0; i < candidates.size(); ++i) {
     scratch.logits[static_cast<size_t>(candidates[i])] = guess.logits[i] / guess.temperature;

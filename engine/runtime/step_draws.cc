@@ -1,7 +1,5 @@
 // StepRunner after the last stage, where logits stay in the backend's memory: what crosses to the
 // host is tokens and scores.
-#include <utility>
-
 #include "engine/runtime/step_rows.h"
 #include "engine/runtime/step_runner.h"
 
@@ -29,7 +27,8 @@ void StepRunner::DrawFromBackend(std::span<const OutputRow> outputs, std::span<S
     const bool asked =
         next < queries_.queries.size() && queries_.queries[next].row == static_cast<int32_t>(i);
     if (asked) {
-      UseAnswer(item, position, TokenOf(queries_.queries[next], logit_answers_[next]));
+      UseAnswer(item, position, UseOf(item, position),
+                TokenOf(queries_.queries[next], logit_answers_[next]));
       ++next;
     } else if (UseOf(item, position) != RowUse::kNothing) {
       const Tensor row = logits.Slice(static_cast<int64_t>(i), 1);
@@ -53,21 +52,6 @@ void StepRunner::AskRow(const StepItem& item, int32_t position, int32_t row) {
       return;
     case RowUse::kToken:
       (void)item.generated->AddQuery(row, model_->config().vocab_size, position + 1, queries_);
-  }
-}
-
-void StepRunner::UseAnswer(StepItem& item, int32_t position, SampledToken token) {
-  switch (UseOf(item, position)) {
-    case RowUse::kNothing:
-      return;
-    case RowUse::kPromptScore:
-      item.request->generation->prompt_scores()[static_cast<size_t>(position)] = std::move(token);
-      return;
-    case RowUse::kComparison:
-      item.full_token = token.id;
-      return;
-    case RowUse::kToken:
-      CompareDraft(item, position, item.generated->Add(std::move(token)));
   }
 }
 

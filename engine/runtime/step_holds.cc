@@ -28,7 +28,7 @@ void StepRunner::DecideHolds(int32_t boundary, std::span<const StepItem> items) 
   std::optional<Clock::time_point> oldest;
   int64_t waiting = 0;
   for (const Rider& rider : held_riders_) {
-    const HeldRow& held = *items[static_cast<size_t>(rider.item)].generated->early()->held();
+    const HeldRow& held = *HeldRowOf(items[static_cast<size_t>(rider.item)]);
     if (held.boundary != boundary) continue;
     ++waiting;
     oldest = std::min(oldest.value_or(held.since), held.since);
@@ -45,25 +45,23 @@ void StepRunner::DecideHolds(int32_t boundary, std::span<const StepItem> items) 
 }
 
 // The rider's rows, those that were parked below among them, are parked with the newest.
-void StepRunner::HoldBack(const Rider& rider, int32_t first_row, int32_t boundary, StepItem& item) {
+void StepRunner::HoldBack(const Rider& rider, int32_t first_row, int32_t boundary,
+                          const StepItem& item) {
   EarlyTokens& early = *item.generated->early();
   for (int32_t i = 0; i < rider.count; ++i) {
     early.parked().push_back({Park(rider, first_row, i), boundary});
   }
   early.Hold({boundary, Clock::now()});
-  item.held = true;
   RemovedBy(item) += rider.count;
   ++sample_.held_rows;
 }
 
 // They go first: all of them are of the pool.
-void StepRunner::ReleaseHeld(int32_t boundary, std::span<StepItem> items) {
+void StepRunner::ReleaseHeld(int32_t boundary, std::span<const StepItem> items) {
   for (Rider& rider : held_riders_) {
-    StepItem& item = items[static_cast<size_t>(rider.item)];
-    EarlyTokens& early = *item.generated->early();
-    if (early.held()->boundary != boundary) continue;
-    early.Release();
-    item.held = false;
+    const StepItem& item = items[static_cast<size_t>(rider.item)];
+    if (HeldRowOf(item)->boundary != boundary) continue;
+    item.generated->early()->Release();
     JoinParked(rider, boundary, item);
     next_riders_.push_back(rider);
   }

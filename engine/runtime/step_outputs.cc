@@ -1,11 +1,26 @@
 // StepRunner after the last stage: labels' logits, prompt scores, draws.
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "engine/runtime/step_rows.h"
 #include "engine/runtime/step_runner.h"
 
 namespace spade {
+namespace {
+
+// Where a draft stands after the row, it holds if full depth gave the same token.
+void CompareDraft(StepItem& item, int32_t position, TokenId token) {
+  const int32_t next = position + 1;
+  if (next == item.sequence->length()) return;
+  if (token == item.sequence->tokens[static_cast<size_t>(next)]) {
+    ++item.num_accepted;
+  } else {
+    item.draft_failed = true;
+  }
+}
+
+}  // namespace
 
 ScoredRows RowsToScore(const StepItem& item) {
   const int32_t last = item.rows.first + item.rows.count;
@@ -27,16 +42,6 @@ RowUse UseOf(const StepItem& item, int32_t position) {
   if (item.draft_failed) return RowUse::kNothing;
   const EarlyTokens* early = item.generated->early();
   return early != nullptr && early->taken() ? RowUse::kComparison : RowUse::kToken;
-}
-
-void CompareDraft(StepItem& item, int32_t position, TokenId token) {
-  const int32_t next = position + 1;
-  if (next == item.sequence->length()) return;
-  if (token == item.sequence->tokens[static_cast<size_t>(next)]) {
-    ++item.num_accepted;
-  } else {
-    item.draft_failed = true;
-  }
 }
 
 // The model's rows are the wanted ones: the riders', then the SPADE rows.
@@ -130,19 +135,36 @@ void StepRunner::DrawFromHost(std::span<const OutputRow> outputs, std::span<Step
 void StepRunner::UseLogits(StepItem& item, int32_t position, std::span<const float> logits,
                            SamplerScratch& scratch) {
   const GenerateRequest& request = item.request->generation->request();
-  const auto next = static_cast<size_t>(position) + 1;
-  switch (UseOf(item, position)) {
+  const RowUse use = UseOf(item, position);
+  SampledToken token;
+  switch (use) {
     case RowUse::kNothing:
       return;
     case RowUse::kPromptScore:
-      item.request->generation->prompt_scores()[static_cast<size_t>(position)] =
-          Score(logits, request.context.prompt[next], *request.prompt_logprobs, scratch);
+      token = Score(logits, request.context.prompt[static_cast<size_t>(position) + 1],
+                    *request.prompt_logprobs, scratch);
+      break;
+    case RowUse::kComparison:
+      token.id = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+      break;
+    case RowUse::kToken:
+      token = item.generated->Draw(logits, position + 1, scratch);
+  }
+  UseAnswer(item, position, use, std::move(token));
+}
+
+void StepRunner::UseAnswer(StepItem& item, int32_t position, RowUse use, SampledToken token) {
+  switch (use) {
+    case RowUse::kNothing:
+      return;
+    case RowUse::kPromptScore:
+      item.request->generation->prompt_scores()[static_cast<size_t>(position)] = std::move(token);
       return;
     case RowUse::kComparison:
-      item.full_token = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+      item.full_token = token.id;
       return;
     case RowUse::kToken:
-      CompareDraft(item, position, item.generated->Draw(logits, position + 1, scratch));
+      CompareDraft(item, position, item.generated->Add(std::move(token)));
   }
 }
 

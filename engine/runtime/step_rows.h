@@ -24,9 +24,6 @@ enum class RowUse {
 };
 RowUse UseOf(const StepItem& item, int32_t position);
 
-// Where a draft stands after the row, it holds if full depth gave the same token.
-void CompareDraft(StepItem& item, int32_t position, TokenId token);
-
 // The item is a decision that left at an exit.
 inline bool LeftAsDecision(const StepItem& item) {
   return item.generated == nullptr && item.request->decision->exit().has_value();
@@ -42,6 +39,13 @@ inline const TokenExitTaken* TokenExitOf(const StepItem& item) {
 inline bool LeavesAt(const StepItem& item, int32_t boundary) {
   const TokenExitTaken* const taken = TokenExitOf(item);
   return taken != nullptr && taken->offer.boundary == boundary && !taken->is_shadowed;
+}
+
+// The item's newest row, if it waits at an exit: since an earlier step (StepPlan::held), or after
+// Climb still or from now on. It gave no token then. Null: it does not.
+inline const HeldRow* HeldRowOf(const StepItem& item) {
+  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
+  return early != nullptr && early->held() ? &*early->held() : nullptr;
 }
 
 // Whether the item's newest row may wait at an exit: it gives a FAST token that is still wanted.

@@ -193,7 +193,7 @@ void StepRunner::AddRider(StepItem& item, int32_t index) {
     item.generated->early()->BeginStep();
   }
   num_may_wait_ += MayWait(item) ? 1 : 0;
-  if (item.held) {
+  if (HeldRowOf(item) != nullptr) {
     held_riders_.push_back({index, AddTable(*item.sequence), item.sequence->length(), 0, 0});
     return;
   }

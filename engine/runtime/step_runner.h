@@ -23,6 +23,8 @@
 
 namespace spade {
 
+enum class RowUse;
+
 // The planned rows of one sequence with what the step must know of it.
 struct StepItem {
   PlannedRows rows;
@@ -30,9 +32,6 @@ struct StepItem {
   RequestState* request = nullptr;
   GeneratedSequence* generated = nullptr;  // of a generation; null: of a decision
   ExitMode mode = ExitMode::kExact;
-  // Its newest row waits at an exit: since an earlier step (StepPlan::held; it is in `rows`, and
-  // runs when the runner sees fit) or, after Climb, still or from now on. It gave no token then.
-  bool held = false;
 
   // Set by Climb.
   bool parked = false;        // the decision left early, and its rows wait at the exit
@@ -153,8 +152,8 @@ class StepRunner {
 
   // step_holds.cc: rows that wait for others.
   void DecideHolds(int32_t boundary, std::span<const StepItem> items);
-  void HoldBack(const Rider& rider, int32_t first_row, int32_t boundary, StepItem& item);
-  void ReleaseHeld(int32_t boundary, std::span<StepItem> items);
+  void HoldBack(const Rider& rider, int32_t first_row, int32_t boundary, const StepItem& item);
+  void ReleaseHeld(int32_t boundary, std::span<const StepItem> items);
 
   // step_outputs.cc: logits, labels, draws.
   void ListOutputs(std::span<const StepItem> items);
@@ -163,11 +162,11 @@ class StepRunner {
   void DrawFromHost(std::span<const OutputRow> outputs, std::span<StepItem> items);
   void UseLogits(StepItem& item, int32_t position, std::span<const float> logits,
                  SamplerScratch& scratch);
+  static void UseAnswer(StepItem& item, int32_t position, RowUse use, SampledToken token);
 
   // step_draws.cc: the same by the backend's LogitReader.
   void DrawFromBackend(std::span<const OutputRow> outputs, std::span<StepItem> items);
   void AskRow(const StepItem& item, int32_t position, int32_t row);
-  static void UseAnswer(StepItem& item, int32_t position, SampledToken token);
 
   Backend* backend_ = nullptr;
   StagedModel* model_ = nullptr;

@@ -25,7 +25,7 @@ struct TokenGuess {
   float temperature = 1;               // that the logits are divided by
 };
 
-// The most probable candidate; `guess.draw` was greedy.
+// The token that the backend drew, or else the most probable candidate.
 inline TokenId BestCandidate(const TokenGuess& guess, std::span<const TokenId> candidates) {
   if (guess.token >= 0) return guess.token;
   const auto best = std::ranges::max_element(guess.logits) - guess.logits.begin();
