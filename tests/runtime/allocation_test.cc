@@ -164,16 +164,15 @@ std::optional<TokenId> LeaveAtTimes(const Sequence&, int32_t position, int32_t l
 }
 
 TEST(AllocationTest, EarlyTokens) {
-  EngineOptions options = SmallOptions();
-  options.shadow_share = 0;  // the first check of an exit makes its metrics
+  // Nor are there shadow checks, the first of which makes an exit's metrics.
+  const EngineOptions options = UncheckedOptions();
   const ForcedExitEngine engine(options, LeaveAtTimes);
   ExpectNoAllocation(*engine, 4, ExitMode::kFast);
 }
 
 // The sequences' prompts are of one length: those whose rows wait are out of step with the others.
 TEST(AllocationTest, HeldRows) {
-  EngineOptions options = SmallOptions();
-  options.shadow_share = 0;
+  EngineOptions options = UncheckedOptions();
   options.hold = {.longest_wait = 1000, .batch = 3};
   const ForcedExitEngine engine(
       options, [](const Sequence& sequence, int32_t position, int32_t) -> std::optional<TokenId> {

@@ -20,21 +20,8 @@ class CudaEngineTest : public ::testing::Test {
     return options;
   }
 
-  // Prompts of several lengths at once, one of them longer than a step's rows.
   static std::vector<std::vector<TokenId>> Generate(const std::string& device) {
-    EngineOptions options = OptionsOf(device);
-    options.max_rows = 24;
-    options.max_sequences = 4;
-    const TestEngine engine = MakeEngine(options);
-    std::vector<std::shared_ptr<Collector>> sinks;
-    for (const int length : {5, 30, 11}) {
-      sinks.push_back(std::make_shared<Collector>());
-      auto request = MakeRequest(MakePrompt(length, static_cast<uint32_t>(length)), 4);
-      EXPECT_TRUE(engine->Generate(std::move(request), sinks.back()).ok());
-    }
-    std::vector<std::vector<TokenId>> tokens;
-    for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
-    return tokens;
+    return GenerateTogether(OptionsOf(device), MakePrompt);
   }
 
   static Decision Decide(Engine& engine, ExitMode mode) {

@@ -32,10 +32,9 @@ std::chrono::duration<double> SoakTime() {
 std::vector<TokenId> PromptOf(uint32_t seed) { return MakePrompt(5 + 4 * seed, 100 + seed); }
 
 EngineOptions CrampedOptions() {
-  EngineOptions options = SmallOptions(/*kv_blocks=*/24);
+  EngineOptions options = UncheckedOptions(/*kv_blocks=*/24);
   options.max_sequences = 12;
   options.max_queued_requests = 16;
-  options.shadow_share = 0;  // it would find that the drafts are arbitrary, and close the exits
   options.hold = {.longest_wait = 0.02, .batch = 4};
   return options;
 }

@@ -55,7 +55,28 @@ TokenCalibration OpenCalibration() {
   return calibration;
 }
 
+GenerateRequest MixedRequest(int i, int exact_every) {
+  const ExitMode mode = (i + 1) % exact_every == 0 ? ExitMode::kExact : ExitMode::kFast;
+  const auto seed = static_cast<uint32_t>(200 + i);
+  return MakeEarlyRequest(MakePrompt(8 + i, seed), 18 + i % 9, mode);
+}
+
 }  // namespace
+
+std::vector<ExitHead> RandomHeads(std::span<const int32_t> layers, int64_t hidden_size,
+                                  float deviation) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<ExitHead> heads;
+  for (const int32_t layer : layers) {
+    ExitHead& head = heads.emplace_back();
+    head.layer = layer;
+    head.weight.resize(4 * static_cast<size_t>(hidden_size));
+    for (float& weight : head.weight) weight = normal(random);
+    head.bias.assign(4, 0.0f);
+  }
+  return heads;
+}
 
 Calibration HandMadeCalibration(SpadePosition position) {
   static const std::string model_sha256 = Checkpoint::Open(TicketsModel())->Sha256();
@@ -68,19 +89,16 @@ Calibration HandMadeCalibration(SpadePosition position) {
   calibration.label_ids = {999, 300, 17, 2048};
   calibration.label_texts = {"a", "b", "c", "d"};
   calibration.hidden_size = kHidden;
-  std::mt19937 random(5);
-  std::normal_distribution<float> normal(0, 0.06f);
-  for (const int32_t layer : kExitLayers) {
-    ExitHead head;
-    head.layer = layer;
-    head.weight.resize(4 * kHidden);
-    for (float& weight : head.weight) weight = normal(random);
-    head.bias.assign(4, 0.0f);
-    calibration.exits.push_back(std::move(head));
-  }
+  calibration.exits = RandomHeads(kExitLayers, kHidden, 0.06f);
   calibration.certificates = {{0.01, {0.0f, 0.6f}, {0, 10}, {0, 0}, 10, 0.1},
                               {0.05, {0.9f, 1.0f}, {10, 10}, {0, 0}, 10, 0.2}};
   return calibration;
+}
+
+EngineOptions UncheckedOptions(int32_t kv_blocks) {
+  EngineOptions options = SmallOptions(kv_blocks);
+  options.shadow_share = 0;
+  return options;
 }
 
 ForcedExitEngine::ForcedExitEngine(EngineOptions options, ForcedExit exit)
@@ -131,6 +149,42 @@ std::optional<TokenId> LeaveAtRandom(const Sequence& sequence, int32_t position,
 
 double NumPreemptions(const ForcedExitEngine& engine) {
   return MetricValue(engine.registry(), "spade_preemptions_total");
+}
+
+std::vector<std::vector<TokenId>> GenerateTogether(EngineOptions options,
+                                                   std::vector<TokenId> (*prompt)(int length,
+                                                                                  uint32_t seed)) {
+  options.max_rows = 24;
+  options.max_sequences = 4;
+  const TestEngine engine = MakeEngine(options);
+  std::vector<std::shared_ptr<Collector>> sinks;
+  for (const int length : {5, 30, 11}) {
+    sinks.push_back(std::make_shared<Collector>());
+    auto request = MakeRequest(prompt(length, static_cast<uint32_t>(length)), 4);
+    EXPECT_TRUE(engine->Generate(std::move(request), sinks.back()).ok());
+  }
+  std::vector<std::vector<TokenId>> tokens;
+  for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
+  return tokens;
+}
+
+std::vector<std::vector<TokenId>> RunMixed(Engine& engine, int num_requests, int exact_every) {
+  std::vector<std::shared_ptr<Collector>> sinks;
+  for (int i = 0; i < num_requests; ++i) {
+    sinks.push_back(std::make_shared<Collector>());
+    EXPECT_TRUE(engine.Generate(MixedRequest(i, exact_every), sinks.back()).ok());
+  }
+  std::vector<std::vector<TokenId>> tokens;
+  for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
+  return tokens;
+}
+
+std::vector<std::vector<TokenId>> RunMixedAlone(Engine& engine, int num_requests, int exact_every) {
+  std::vector<std::vector<TokenId>> tokens;
+  for (int i = 0; i < num_requests; ++i) {
+    tokens.push_back(RunToEnd(engine, MixedRequest(i, exact_every))[0].tokens);
+  }
+  return tokens;
 }
 
 GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/runtime/engine_parts.h"
@@ -11,6 +12,10 @@
 #include "tests/testing/temp_dir.h"
 
 namespace spade::testing {
+
+// Heads for 4 labels with weights of chance, of that deviation, after these layers.
+std::vector<ExitHead> RandomHeads(std::span<const int32_t> layers, int64_t hidden_size,
+                                  float deviation);
 
 // Heads with weights of chance at the exits after layers 4 and 8 of the tickets model, for labels
 // {999, 300, 17, 2048}: some decisions leave at either, some at none.
@@ -20,6 +25,10 @@ Calibration HandMadeCalibration(SpadePosition position);
 // Called on the loop's thread.
 using ForcedExit =
     std::function<std::optional<TokenId>(const Sequence&, int32_t position, int32_t layer)>;
+
+// SmallOptions without shadow checks, which find arbitrary tokens wrong, and close the exits in
+// time.
+EngineOptions UncheckedOptions(int32_t kv_blocks = 256);
 
 // An engine whose generated tokens leave (after layers 4 and 8) where the test says.
 class ForcedExitEngine {
@@ -54,6 +63,16 @@ TokenId ArbitraryToken(int32_t position);
 std::optional<TokenId> LeaveAtRandom(const Sequence& sequence, int32_t position, int32_t layer);
 
 double NumPreemptions(const ForcedExitEngine& engine);
+
+// Greedy tokens of three prompts at once, made by `prompt`, one of them longer than a step's rows.
+std::vector<std::vector<TokenId>> GenerateTogether(EngineOptions options,
+                                                   std::vector<TokenId> (*prompt)(int length,
+                                                                                  uint32_t seed));
+
+// The tokens of so many FAST requests at once, each `exact_every`-th of them EXACT; and one after
+// another.
+std::vector<std::vector<TokenId>> RunMixed(Engine& engine, int num_requests, int exact_every);
+std::vector<std::vector<TokenId>> RunMixedAlone(Engine& engine, int num_requests, int exact_every);
 
 GenerateRequest MakeEarlyRequest(std::vector<TokenId> prompt, int32_t max_tokens, ExitMode mode);
 

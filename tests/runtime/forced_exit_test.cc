@@ -44,7 +44,7 @@ std::vector<TokenId> ExpectedFast(const std::vector<TokenId>& prompt, int32_t co
 
 // Each row's token is its exit's or full depth's over exactly the tokens before it.
 TEST(ForcedExitTest, FastTokensAreTheExitsOrFullDepths) {
-  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  const ForcedExitEngine engine(UncheckedOptions(), LeaveAtRandom);
   const int32_t max_in_row = MaxParked(SmallOptions());
   for (uint32_t i = 0; i < 3; ++i) {
     const std::vector<TokenId> prompt = MakePrompt(9 + 7 * static_cast<int>(i), 50 + i);
@@ -59,7 +59,7 @@ TEST(ForcedExitTest, RowsThatAlwaysLeaveAreBounded) {
   const auto always = [](const Sequence&, int32_t position, int32_t) {
     return std::optional<TokenId>(ArbitraryToken(position));
   };
-  const ForcedExitEngine engine(SmallOptions(), always);
+  const ForcedExitEngine engine(UncheckedOptions(), always);
   const std::vector<TokenId> prompt = MakePrompt(12, 3);
   const auto result = RunToEnd(*engine, MakeEarlyRequest(prompt, 30, ExitMode::kFast));
   EXPECT_EQ(result[0].tokens, ExpectedFast(prompt, 30, always, MaxParked(SmallOptions())));
@@ -67,50 +67,27 @@ TEST(ForcedExitTest, RowsThatAlwaysLeaveAreBounded) {
 
 using Tokens = std::vector<std::vector<TokenId>>;
 
-Tokens RunFastTogether(Engine& engine, int num_requests) {
-  std::vector<std::shared_ptr<Collector>> sinks;
-  for (int i = 0; i < num_requests; ++i) {
-    sinks.push_back(std::make_shared<Collector>());
-    const ExitMode mode = i % 3 == 2 ? ExitMode::kExact : ExitMode::kFast;
-    EXPECT_TRUE(
-        engine
-            .Generate(MakeEarlyRequest(MakePrompt(8 + i, 200u + i), 18 + i % 9, mode), sinks.back())
-            .ok());
-  }
-  Tokens tokens;
-  for (const auto& sink : sinks) {
-    EXPECT_TRUE(sink->Wait().ok());
-    tokens.push_back(sink->sequences()[0].tokens);
-  }
-  return tokens;
-}
+constexpr int kExactEvery = 3;
 
 const Tokens& FastAlone() {
   static const Tokens alone = [] {
-    const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
-    Tokens tokens;
-    for (int i = 0; i < 24; ++i) {
-      const ExitMode mode = i % 3 == 2 ? ExitMode::kExact : ExitMode::kFast;
-      tokens.push_back(
-          RunToEnd(*engine, MakeEarlyRequest(MakePrompt(8 + i, 200u + i), 18 + i % 9, mode))[0]
-              .tokens);
-    }
-    return tokens;
+    const ForcedExitEngine engine(UncheckedOptions(), LeaveAtRandom);
+    return RunMixedAlone(*engine, 24, kExactEvery);
   }();
   return alone;
 }
 
 TEST(ForcedExitTest, FastIsTheSameAmongOthers) {
-  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
-  EXPECT_EQ(RunFastTogether(*engine, 24), FastAlone());
+  const ForcedExitEngine engine(UncheckedOptions(), LeaveAtRandom);
+  EXPECT_EQ(RunMixed(*engine, 24, kExactEvery), FastAlone());
   EXPECT_EQ(engine.num_parked(), 0);
 }
 
 TEST(ForcedExitTest, FastIsTheSameAfterPreemption) {
-  const ForcedExitEngine engine(SmallOptions(/*kv_blocks=*/14), LeaveAtRandom);
+  const ForcedExitEngine engine(UncheckedOptions(/*kv_blocks=*/14), LeaveAtRandom);
   // How many run at once, and so whether one is preempted, is up to the threads' timing.
   for (int round = 0; round < 50 && NumPreemptions(engine) == 0; ++round) {
-    EXPECT_EQ(RunFastTogether(*engine, 24), FastAlone());
+    EXPECT_EQ(RunMixed(*engine, 24, kExactEvery), FastAlone());
   }
   EXPECT_GT(NumPreemptions(engine), 0);
   EXPECT_EQ(engine.num_parked(), 0);
@@ -120,7 +97,7 @@ TEST(ForcedExitTest, FastIsTheSameAfterPreemption) {
 // Blocks with rows that were completed later than others are found by later requests, whose bits
 // are those of an engine without exits: keys and values are the plain model's.
 TEST(ForcedExitTest, CompletedRowsHaveThePlainModelsKeysAndValues) {
-  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  const ForcedExitEngine engine(UncheckedOptions(), LeaveAtRandom);
   const TestEngine plain = MakeEngine(SmallOptions());
   for (uint32_t i = 0; i < 4; ++i) {
     std::vector<TokenId> prompt = MakePrompt(17, 300 + i);
@@ -257,7 +234,7 @@ void ExpectExact(const Outcome& outcome) {
 }
 
 TEST(ForcedExitTest, VerifiedIsExact) {
-  const ForcedExitEngine engine(SmallOptions(), DraftWell);
+  const ForcedExitEngine engine(UncheckedOptions(), DraftWell);
   ExpectExact(RunVerified(*engine, 0));
   EXPECT_EQ(engine.num_parked(), 0);
 }
@@ -271,7 +248,7 @@ TEST(ForcedExitTest, VerifiedIsExactAmongOthersInSmallSteps) {
 }
 
 TEST(ForcedExitTest, VerifiedIsExactAfterPreemption) {
-  const ForcedExitEngine engine(SmallOptions(/*kv_blocks=*/14), DraftWell);
+  const ForcedExitEngine engine(UncheckedOptions(/*kv_blocks=*/14), DraftWell);
   // How many run at once, and so whether one is preempted, is up to the threads' timing.
   for (int round = 0; round < 50 && NumPreemptions(engine) == 0; ++round) {
     ExpectExact(RunVerified(*engine, 18));
@@ -282,14 +259,14 @@ TEST(ForcedExitTest, VerifiedIsExactAfterPreemption) {
 }
 
 TEST(ForcedExitTest, VerifiedWithBadDraftsIsExact) {
-  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  const ForcedExitEngine engine(UncheckedOptions(), LeaveAtRandom);
   ExpectExact(RunVerified(*engine, 4));
 }
 
 // A draft that is accepted costs no step of its own: several tokens come in one delta.
 TEST(ForcedExitTest, AcceptedDraftsComeTogether) {
   const ForcedExitEngine engine(
-      SmallOptions(),
+      UncheckedOptions(),
       [](const Sequence& sequence, int32_t position, int32_t) -> std::optional<TokenId> {
         const auto next = static_cast<size_t>(position + 1 - sequence.num_prompt());
         return Exact()[0][0].tokens.at(next);
@@ -307,7 +284,7 @@ TEST(ForcedExitTest, AcceptedDraftsComeTogether) {
 // ---- Cancels
 
 TEST(ForcedExitTest, CancelledSequencesLeaveNothingBehind) {
-  const ForcedExitEngine engine(SmallOptions(), LeaveAtRandom);
+  const ForcedExitEngine engine(UncheckedOptions(), LeaveAtRandom);
   std::mt19937 random(11);
   for (int round = 0; round < 6; ++round) {
     std::vector<std::shared_ptr<Collector>> sinks;

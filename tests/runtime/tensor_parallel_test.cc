@@ -5,7 +5,7 @@
 #include <random>
 
 #include "engine/tokenizer/tokenizer.h"
-#include "tests/runtime/engine_fixture.h"
+#include "tests/runtime/exit_fixture.h"
 #include "tests/testing/model_runner.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/testing/tiny_model.h"
@@ -37,16 +37,8 @@ Calibration TinyCalibration(const std::string& model) {
   calibration.label_ids = kLabels;
   calibration.label_texts = {"a", "b", "c", "d"};
   calibration.hidden_size = kHidden;
-  std::mt19937 random(5);
-  std::normal_distribution<float> normal(0, 0.2f);
-  for (const int32_t layer : {1, 3}) {
-    ExitHead head;
-    head.layer = layer;
-    head.weight.resize(4 * kHidden);
-    for (float& weight : head.weight) weight = normal(random);
-    head.bias.assign(4, 0.0f);
-    calibration.exits.push_back(std::move(head));
-  }
+  constexpr int32_t kLayers[] = {1, 3};
+  calibration.exits = RandomHeads(kLayers, kHidden, 0.2f);
   calibration.certificates = {{0.05, {0.9f, 1.1f}, {10, 10}, {0, 0}, 10, 0.2}};
   return calibration;
 }
@@ -69,19 +61,7 @@ class TensorParallelEngineTest : public ::testing::TestWithParam<std::string> {
   }
 
   std::vector<std::vector<TokenId>> Generate(int32_t shards) const {
-    EngineOptions options = OptionsOf(shards);
-    options.max_rows = 24;  // the longest prompt takes two steps
-    options.max_sequences = 4;
-    const TestEngine engine = MakeEngine(options);
-    std::vector<std::shared_ptr<Collector>> sinks;
-    for (const int length : {5, 30, 11}) {
-      sinks.push_back(std::make_shared<Collector>());
-      auto request = MakeRequest(TinyPrompt(length, static_cast<uint32_t>(length)), 4);
-      EXPECT_TRUE(engine->Generate(std::move(request), sinks.back()).ok());
-    }
-    std::vector<std::vector<TokenId>> tokens;
-    for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
-    return tokens;
+    return GenerateTogether(OptionsOf(shards), TinyPrompt);
   }
 
   // The answers to several prompts, EXACT, FAST and VERIFIED.
