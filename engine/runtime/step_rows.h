@@ -48,13 +48,10 @@ inline const HeldRow* HeldRowOf(const StepItem& item) {
   return early != nullptr && early->held() ? &*early->held() : nullptr;
 }
 
-// Whether the item's newest row may wait at an exit: it gives a FAST token that is still wanted.
+// Whether the item's newest row may wait at an exit. One whose early token is checked does not.
 inline bool MayWait(const StepItem& item) {
-  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
-  if (early == nullptr || early->drafts() || (early->taken() && early->taken()->is_shadowed)) {
-    return false;
-  }
-  return item.rows.samples && item.rows.count == 1 && item.sequence->num_output() > 0;
+  const TokenExitTaken* const taken = TokenExitOf(item);
+  return item.patience > 0 && (taken == nullptr || !taken->is_shadowed);
 }
 
 // The item's last rows whose outputs are needed.

@@ -69,7 +69,7 @@ void StepRunner::Climb(std::span<StepItem> items) {
   parked_decisions_.clear();
   resuming_ = false;
   sample_ = {};
-  num_may_wait_ = 0;
+  SetPatience(items);
   BeginBatch(items);
   AddInParts([&](bool scratch) {
     for (size_t i = 0; i < items.size(); ++i) {
@@ -192,7 +192,6 @@ void StepRunner::AddRider(StepItem& item, int32_t index) {
   if (item.generated != nullptr && item.generated->early() != nullptr) {
     item.generated->early()->BeginStep();
   }
-  num_may_wait_ += MayWait(item) ? 1 : 0;
   if (HeldRowOf(item) != nullptr) {
     held_riders_.push_back({index, AddTable(*item.sequence), item.sequence->length(), 0, 0});
     return;

@@ -34,6 +34,7 @@ struct StepItem {
   ExitMode mode = ExitMode::kExact;
 
   // Set by Climb.
+  double patience = 0;        // seconds that its newest row may wait at an exit; 0: it may not
   bool parked = false;        // the decision left early, and its rows wait at the exit
   int32_t num_accepted = 0;   // drafts that full depth drew too
   bool draft_failed = false;  // the draft after them was another
@@ -151,6 +152,7 @@ class StepRunner {
   ParkedRow Park(const Rider& rider, int32_t first_row, int32_t offset);
 
   // step_holds.cc: rows that wait for others.
+  void SetPatience(std::span<StepItem> items);
   void DecideHolds(int32_t boundary, std::span<const StepItem> items);
   void HoldBack(const Rider& rider, int32_t first_row, int32_t boundary, const StepItem& item);
   void ReleaseHeld(int32_t boundary, std::span<const StepItem> items);

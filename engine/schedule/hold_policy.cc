@@ -44,14 +44,20 @@ int32_t ChooseHold(const HoldSituation& situation, const StageCosts& costs) {
   return best;
 }
 
+double Patience(const Urgency& urgency, double longest_wait) {
+  if (urgency.priority < urgency.lowest_priority) return 0;
+  if (!urgency.seconds_left) return longest_wait;
+  const double spare = *urgency.seconds_left - urgency.tokens_left * urgency.seconds_per_token;
+  return std::clamp(spare, 0.0, longest_wait);
+}
+
 void HoldPolicy::Observe(int32_t boundary, int64_t reached, int64_t deeper) {
   double& share = deeper_share_[static_cast<size_t>(boundary)];
   share += kLearning * (static_cast<double>(deeper) / static_cast<double>(reached) - share);
 }
 
-bool HoldPolicy::Waits(int32_t boundary, int64_t together, double longest_waited,
-                       HoldSituation situation, const StageCosts& costs) const {
-  if (longest_waited >= options_.longest_wait) return false;
+bool HoldPolicy::Waits(int32_t boundary, int64_t together, HoldSituation situation,
+                       const StageCosts& costs) const {
   if (options_.batch > 0) return together < std::min(options_.batch, situation.num_sequences);
   situation.boundary = boundary;
   situation.deeper_share = deeper_share_[static_cast<size_t>(boundary)];

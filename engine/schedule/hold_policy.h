@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/schedule/stage_costs.h"
@@ -12,6 +13,15 @@ struct HoldOptions {
   double longest_wait = 0.1;
   // Rows that wait for each other; 0: as many as pay most (ChooseHold). For tests and comparisons.
   int32_t batch = 0;
+};
+
+// What a row's request wants of time, and what it has.
+struct Urgency {
+  int32_t priority = 0;         // lower runs sooner
+  int32_t lowest_priority = 0;  // of all that run: the highest number
+  std::optional<double> seconds_left;  // to its deadline; none: it has none
+  int32_t tokens_left = 0;             // that it may still give, the row's own among them
+  double seconds_per_token = 0;        // as it went so far
 };
 
 // What the policy decides on, at one boundary.
@@ -29,8 +39,13 @@ struct HoldSituation {
 // give meanwhile. Pure.
 int32_t ChooseHold(const HoldSituation& situation, const StageCosts& costs);
 
-// Which rows wait at which boundary: ChooseHold on the share of rows that went deeper lately. Plain
-// data: not thread-safe.
+// Seconds that the row may wait at an exit: `longest_wait` at most, no more than would make its
+// request miss its deadline if it gives all its tokens, and none where it ranks above another that
+// runs: nobody waits for those that come after him. Pure.
+double Patience(const Urgency& urgency, double longest_wait);
+
+// Which rows wait at which boundary: ChooseHold on the share of rows that went deeper lately. How
+// long, says Patience. Plain data: not thread-safe.
 class HoldPolicy {
  public:
   HoldPolicy(const HoldOptions& options, int32_t num_stages)
@@ -39,11 +54,12 @@ class HoldPolicy {
   // Of `reached` rows that might have left at the boundary (at least one), `deeper` did not.
   void Observe(int32_t boundary, int64_t reached, int64_t deeper);
 
-  // Whether `together` rows, which would go beyond the boundary, wait there for more.
-  // `longest_waited`: seconds, of those that wait already. Of the situation, boundary and share are
-  // filled in.
-  bool Waits(int32_t boundary, int64_t together, double longest_waited, HoldSituation situation,
+  // Whether `together` rows, which would go beyond the boundary and all may, wait there for more.
+  // Of the situation, boundary and share are filled in.
+  bool Waits(int32_t boundary, int64_t together, HoldSituation situation,
              const StageCosts& costs) const;
+
+  double longest_wait() const { return options_.longest_wait; }
 
  private:
   const HoldOptions options_;

@@ -82,6 +82,33 @@ TEST(HoldTest, MixedWithExactChangesNoToken) {
   EXPECT_EQ(engine.num_parked(), 0);
 }
 
+// Rows that waited, of requests of priority 0 beside a long one whose rows all go deeper.
+double NumHeldBeside(int32_t priority) {
+  constexpr int32_t kLong = 300;
+  const auto all_but_the_long = [](const Sequence& sequence, int32_t position,
+                                   int32_t layer) -> std::optional<TokenId> {
+    if (sequence.spec.max_tokens == kLong) return std::nullopt;
+    return LeaveAtRandom(sequence, position, layer);
+  };
+  const ForcedExitEngine engine(HoldingOptions(64), all_but_the_long);
+  GenerateRequest request = MakeEarlyRequest(MakePrompt(8, 1), kLong, ExitMode::kFast);
+  request.context.priority = priority;
+  const auto sink = std::make_shared<Collector>();
+  const auto handle = engine->Generate(std::move(request), sink);
+  EXPECT_TRUE(handle.ok());
+  sink->WaitForDeltas(1);
+  EXPECT_EQ(RunMixed(*engine, 8, kNoneExact), Alone(8));
+  const double held = NumHeld(engine);
+  engine->Cancel(*handle);
+  EXPECT_TRUE(absl::IsCancelled(sink->Wait())) << "it was to run for longer than the others";
+  return held;
+}
+
+TEST(HoldTest, OfTheSamePriorityAllWait) { EXPECT_GT(NumHeldBeside(0), 0); }
+
+// Its rows go deeper at once, in every step, and take along what would have waited.
+TEST(HoldTest, WhoRanksAboveTheOthersDoesNotWaitForThem) { EXPECT_EQ(NumHeldBeside(-1), 0); }
+
 TEST(HoldTest, PreemptionOfWhatWaitsChangesNoToken) {
   const ForcedExitEngine engine(HoldingOptions(4, /*kv_blocks=*/14), LeaveAtRandom);
   // How many run at once, and so whether one is preempted, is up to the threads' timing.

@@ -61,21 +61,35 @@ TEST(HoldPolicyTest, OneSequenceHasNobodyToWaitFor) {
 TEST(HoldPolicyTest, LearnsTheShareThatGoesDeeper) {
   HoldPolicy policy({}, 2);
   const StageCosts costs = Bandwidth();
-  EXPECT_FALSE(policy.Waits(1, 2, 0, Situation(0), costs));  // all did, as far as it knows
+  EXPECT_FALSE(policy.Waits(1, 2, Situation(0), costs));  // all did, as far as it knows
   for (int i = 0; i < 200; ++i) policy.Observe(1, 10, 2);
-  EXPECT_TRUE(policy.Waits(1, 2, 0, Situation(0), costs));
-  EXPECT_FALSE(policy.Waits(1, 8, 0, Situation(0), costs));
-}
-
-TEST(HoldPolicyTest, WaitingEnds) {
-  HoldPolicy policy({.longest_wait = 0.1, .batch = 8}, 2);
-  EXPECT_TRUE(policy.Waits(1, 2, 0.09, Situation(0.2), Bandwidth()));
-  EXPECT_FALSE(policy.Waits(1, 2, 0.1, Situation(0.2), Bandwidth()));
+  EXPECT_TRUE(policy.Waits(1, 2, Situation(0), costs));
+  EXPECT_FALSE(policy.Waits(1, 8, Situation(0), costs));
 }
 
 TEST(HoldPolicyTest, NoMoreAreWaitedForThanThereAre) {
   HoldPolicy policy({.longest_wait = 1, .batch = 8}, 2);
-  EXPECT_FALSE(policy.Waits(1, 3, 0, Situation(0.2, 3), Bandwidth()));
+  EXPECT_FALSE(policy.Waits(1, 3, Situation(0.2, 3), Bandwidth()));
+}
+
+TEST(PatienceTest, WithoutADeadlineItIsTheLongestWait) {
+  EXPECT_EQ(Patience({.tokens_left = 1000, .seconds_per_token = 1}, 0.1), 0.1);
+}
+
+TEST(PatienceTest, ADeadlineLeavesWhatTheOtherTokensDoNotNeed) {
+  const Urgency urgency{.seconds_left = 2.0, .tokens_left = 39, .seconds_per_token = 0.05};
+  EXPECT_NEAR(Patience(urgency, 0.1), 0.05, 1e-9);
+  EXPECT_NEAR(Patience(urgency, 0.02), 0.02, 1e-9);
+}
+
+TEST(PatienceTest, WhatIsLateAlreadyDoesNotWait) {
+  EXPECT_EQ(Patience({.seconds_left = 1.0, .tokens_left = 30, .seconds_per_token = 0.05}, 0.1), 0);
+  EXPECT_EQ(Patience({.seconds_left = -1.0}, 0.1), 0);
+}
+
+TEST(PatienceTest, WhoRanksAboveAnotherDoesNotWait) {
+  EXPECT_EQ(Patience({.priority = 0, .lowest_priority = 3}, 0.1), 0);
+  EXPECT_EQ(Patience({.priority = 3, .lowest_priority = 3}, 0.1), 0.1);
 }
 
 }  // namespace

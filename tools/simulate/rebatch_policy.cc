@@ -123,7 +123,8 @@ void RebatchPolicy::Leave(Fleet& fleet, int32_t boundary) {
 bool RebatchPolicy::Waits(int32_t boundary, double now) const {
   const Rows& rows = waiting_[static_cast<size_t>(boundary)];
   if (rows.empty()) return true;
-  return hold_.Waits(boundary, std::ssize(rows), now - rows.front().since,
+  if (now - rows.front().since >= hold_.longest_wait()) return false;
+  return hold_.Waits(boundary, std::ssize(rows),
                      {.num_stages = costs_.num_stages(),
                       .num_sequences = num_running_,
                       .max_parked = options_.copies_state ? 0 : options_.max_in_row},
