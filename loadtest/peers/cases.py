@@ -1,7 +1,7 @@
 """What is measured, the same for every engine.
 
 decode N:    one step of N sequences, each after a prompt of 32 tokens: mean of 32 steps.
-prefill 512: a prompt of 512 tokens and the logits of its last one.
+prefill N:   a prompt of N tokens and the logits of its last one; 512, on a GPU 4096.
 decide N:    N prompts of 256 tokens at once, the logits of each one's last token.
 """
 
@@ -22,14 +22,11 @@ DECODE_STEPS = 32
 class Case:
     kind: str
     sequences: int
-
-    @property
-    def prompt(self) -> int:
-        return {"decode": DECODE_PROMPT, "prefill": 512, "decide": 256}[self.kind]
+    prompt: int
 
     @property
     def name(self) -> str:
-        return "prefill 512" if self.kind == "prefill" else f"{self.kind} {self.sequences}"
+        return f"{self.kind} {self.prompt if self.kind == 'prefill' else self.sequences}"
 
     @property
     def unit(self) -> str:
@@ -40,11 +37,12 @@ class Case:
         return (self.prompt if self.kind == "prefill" else self.sequences) / seconds
 
 
-def cases(decisions: list[int]) -> list[Case]:
+def cases_on(device: str, decisions: list[int]) -> list[Case]:
+    batches, prefill = ((1, 8, 32), 512) if device == "cpu" else ((1, 8, 64), 4096)
     return [
-        *(Case("decode", n) for n in (1, 8, 32)),
-        Case("prefill", 1),
-        *(Case("decide", n) for n in decisions),
+        *(Case("decode", n, DECODE_PROMPT) for n in batches),
+        Case("prefill", 1, prefill),
+        *(Case("decide", n, 256) for n in decisions),
     ]
 
 

@@ -21,6 +21,7 @@ class Job:
 
     shape: str
     dtype: str
+    device: str
     threads: int
     cases: list[Case]
     checkpoint: Path  # Hugging Face folder
@@ -36,6 +37,7 @@ class Engine:
     name = ""
     note = ""
     dtypes = ("bf16", "int8")
+    devices = ("cpu",)
 
     def prepare(self, job: Job) -> None:
         """Converts the checkpoint where that was not done before."""
@@ -54,15 +56,20 @@ def lines_of(command: list[str | Path]) -> list[dict[str, float]]:
 
 class Spade(Engine):
     name = "spade"
+    devices = ("cpu", "cuda")
 
     def prepare(self, job: Job) -> None:
+        """Makes the checkpoint where it is missing: any figure of engine_bench's does that first."""
+        if (job.checkpoint / "tokenizer_config.json").exists():  # written last
+            return
         command = [job.bench, "--shape", job.shape, "--cache", job.checkpoint.parent]
-        lines_of([*command, "--only", "decode 1", "--repeats", "1", "--compute", "f32", "--json"])
+        command += ["--device", job.device]
+        lines_of([*command, "--only", "decode 1", "--repeats", "1", "--compute", "bf16", "--json"])
 
     def measure(self, job: Job) -> dict[str, float]:
         command: list[str | Path] = [job.bench, "--shape", job.shape, "--dtype", job.dtype, "--json"]
         command += ["--cache", job.checkpoint.parent, "--threads", str(job.threads), "--repeats", "3"]
-        command += ["--compute", job.dtype]
+        command += ["--device", job.device, "--compute", job.dtype]
         command += ["--decisions", ",".join(map(str, job.decisions))]
         return {line["case"]: line["seconds"] for line in lines_of(command)}  # type: ignore[misc]
 
@@ -107,6 +114,9 @@ class Python(Engine):
     program = ""
     converted = ""
 
+    def options(self, job: Job) -> list[str]:
+        return []
+
     def _model(self, job: Job) -> Path:
         return job.work / f"{job.shape}-{job.dtype}-{self.converted}" if self.converted else job.checkpoint
 
@@ -117,16 +127,21 @@ class Python(Engine):
     def measure(self, job: Job) -> dict[str, float]:
         vocab = arguments.vocab_size(job.checkpoint)
         command: list[str | Path] = [sys.executable, HERE / self.program, "--model", self._model(job)]
-        command += ["--dtype", job.dtype, "--threads", str(job.threads), "--vocab-size", str(vocab)]
-        command += ["--decisions", *map(str, job.decisions)]
+        command += ["--dtype", job.dtype, "--device", job.device, "--vocab-size", str(vocab)]
+        command += ["--threads", str(job.threads), "--decisions", *map(str, job.decisions)]
+        command += self.options(job)
         return {line["case"]: line["seconds"] for line in lines_of(command)}  # type: ignore[misc]
 
 
 class Transformers(Python):
     name = "transformers"
-    note = "torch, eager, bf16; no int8 of its own on the CPU"
+    note = "torch, bf16, eager; on a GPU compiled, with a static cache; no int8 of its own on the CPU"
     dtypes = ("bf16",)
+    devices = ("cpu", "cuda")
     program = "measure_transformers.py"
+
+    def options(self, job: Job) -> list[str]:
+        return ["--compiled"] if job.device == "cuda" else []
 
 
 class CTranslate2(Python):

@@ -10,10 +10,11 @@ import argparse
 import datetime
 import json
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cases import cases
+from cases import cases_on
 from engines import ENGINES, HERE, Job
 from report import Rates, markdown, svg
 
@@ -23,16 +24,22 @@ PACKAGES = ["transformers", "torch", "ctranslate2", "openvino-genai"]
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["135m", "1.1b"], default="135m")
+    parser.add_argument("--shape", choices=["135m", "1.1b", "8b"], default="135m")
     parser.add_argument("--dtype", choices=["bf16", "int8"], default="bf16")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decisions", type=int, nargs="*", default=[1, 32], help="at once")
-    parser.add_argument("--engines", nargs="*", choices=ENGINES, help="default: all that have the type")
+    parser.add_argument("--engines", nargs="*", choices=ENGINES, help="default: all that have type and device")
+    parser.add_argument("--bench", type=Path, default=ROOT / "build/tests/bench/engine_bench")
     parser.add_argument("--cache", type=Path, default=ROOT / "build/peers/models")
     parser.add_argument("--out", type=Path, default=ROOT / "build/peers/results")
     given = parser.parse_args()
-    given.engines = given.engines or [n for n, engine in ENGINES.items() if given.dtype in engine.dtypes]
+    given.engines = given.engines or [
+        name
+        for name, engine in ENGINES.items()
+        if given.dtype in engine.dtypes and given.device in engine.devices
+    ]
     return given
 
 
@@ -52,8 +59,14 @@ def processor() -> str:
     return next((x.split(": ")[1] for x in lines if x.startswith("model name")), platform.machine())
 
 
+def gpu() -> str:
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader", "-i", "0"]
+    return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def versions() -> dict[str, str]:
-    found = {"llama-cpp-python": (ROOT / "build/peers/llama-version").read_text().strip()}
+    llama = ROOT / "build/peers/llama-version"
+    found = {"llama-cpp-python": llama.read_text().strip() if llama.exists() else "not installed"}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -67,19 +80,21 @@ def main() -> None:
     job = Job(
         shape=given.shape,
         dtype=given.dtype,
+        device=given.device,
         threads=given.threads,
-        cases=cases(given.decisions),
+        cases=cases_on(given.device, given.decisions),
         checkpoint=given.cache / given.shape,
         work=given.cache,
-        bench=ROOT / "build/tests/bench/engine_bench",
+        bench=given.bench,
     )
-    for name in ["spade", *given.engines]:
+    for name in dict.fromkeys(["spade", *given.engines]):
         print(f"preparing {name} ...", flush=True)
         ENGINES[name].prepare(job)
     rates = measure(job, given.engines, given.rounds)
-    title = f"{given.shape}, {given.dtype}, {given.threads} threads, {processor()}"
+    where = f"{given.threads} threads, {processor()}" if given.device == "cpu" else gpu()
+    title = f"{given.shape}, {given.dtype}, {where}"
     table = markdown(rates, job.cases, "spade")
-    stem = given.out / f"{given.shape}-{given.dtype}"
+    stem = given.out / f"{given.shape}-{given.dtype}{'' if given.device == 'cpu' else '-cuda'}"
     given.out.mkdir(parents=True, exist_ok=True)
     record = {"date": datetime.date.today().isoformat(), "machine": title, "rates": rates}
     record["versions"] = versions()
