@@ -17,11 +17,11 @@ struct HoldOptions {
 
 // What a row's request wants of time, and what it has.
 struct Urgency {
-  int32_t priority = 0;         // lower runs sooner
-  int32_t lowest_priority = 0;  // of all that run: the highest number
-  std::optional<double> seconds_left;  // to its deadline; none: it has none
-  int32_t tokens_left = 0;             // that it may still give, the row's own among them
-  double seconds_per_token = 0;        // as it went so far
+  int32_t priority = 0;                               // lower runs sooner
+  int32_t lowest_priority = 0;                        // of all that run: the highest number
+  std::optional<double> seconds_left = std::nullopt;  // to its deadline; none: it has none
+  int32_t tokens_left = 0;                            // it may still give, the row's own among them
+  double seconds_per_token = 0;                       // as it went so far
 };
 
 // What the policy decides on, at one boundary.

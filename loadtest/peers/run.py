@@ -94,14 +94,14 @@ def main() -> None:
     where = f"{given.threads} threads, {processor()}" if given.device == "cpu" else gpu()
     title = f"{given.shape}, {given.dtype}, {where}"
     table = markdown(rates, job.cases, "spade")
-    stem = given.out / f"{given.shape}-{given.dtype}{'' if given.device == 'cpu' else '-cuda'}"
+    stem = f"{given.shape}-{given.dtype}{'' if given.device == 'cpu' else '-cuda'}"
     given.out.mkdir(parents=True, exist_ok=True)
     record = {"date": datetime.date.today().isoformat(), "machine": title, "rates": rates}
     record["versions"] = versions()
-    stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(f"{title}; {versions()}\n\n{table}")
-    stem.with_suffix(".svg").write_text(svg(rates, job.cases, title))
-    print(f"\n{title}\n\n{table}\nwritten to {stem}.{{json,md,svg}}")
+    (given.out / f"{stem}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (given.out / f"{stem}.md").write_text(f"{title}; {versions()}\n\n{table}")
+    (given.out / f"{stem}.svg").write_text(svg(rates, job.cases, title))
+    print(f"\n{title}\n\n{table}\nwritten to {given.out}/{stem}.{{json,md,svg}}")
 
 
 if __name__ == "__main__":

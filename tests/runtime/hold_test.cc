@@ -1,7 +1,11 @@
 // Rows of FAST tokens that wait at exits for others to go deeper with.
 #include <gtest/gtest.h>
 
-#include <string>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "tests/runtime/exit_fixture.h"
 
@@ -84,23 +88,33 @@ TEST(HoldTest, MixedWithExactChangesNoToken) {
 
 // Rows that waited, of requests of priority 0 beside a long one whose rows all go deeper.
 double NumHeldBeside(int32_t priority) {
-  constexpr int32_t kLong = 300;
-  const auto all_but_the_long = [](const Sequence& sequence, int32_t position,
-                                   int32_t layer) -> std::optional<TokenId> {
-    if (sequence.spec.max_tokens == kLong) return std::nullopt;
-    return LeaveAtRandom(sequence, position, layer);
+  constexpr int32_t kLong = 200;
+  std::atomic<bool> all_are_there = false;
+  const auto all_but_the_long = [&](const Sequence& sequence, int32_t position,
+                                    int32_t layer) -> std::optional<TokenId> {
+    if (sequence.spec.max_tokens != kLong) return LeaveAtRandom(sequence, position, layer);
+    if (position > sequence.num_prompt()) all_are_there.wait(false);
+    return std::nullopt;
   };
   const ForcedExitEngine engine(HoldingOptions(64), all_but_the_long);
-  GenerateRequest request = MakeEarlyRequest(MakePrompt(8, 1), kLong, ExitMode::kFast);
-  request.context.priority = priority;
-  const auto sink = std::make_shared<Collector>();
-  const auto handle = engine->Generate(std::move(request), sink);
-  EXPECT_TRUE(handle.ok());
-  sink->WaitForDeltas(1);
-  EXPECT_EQ(RunMixed(*engine, 8, kNoneExact), Alone(8));
+  const auto start = [&](int32_t max_tokens, int32_t its_priority) {
+    auto request = MakeEarlyRequest(MakePrompt(8, static_cast<uint32_t>(max_tokens)), max_tokens,
+                                    ExitMode::kFast);
+    request.context.priority = its_priority;
+    auto sink = std::make_shared<Collector>();
+    EXPECT_TRUE(engine->Generate(std::move(request), sink).ok());
+    return sink;
+  };
+  const auto long_one = start(kLong, priority);
+  long_one->WaitForDeltas(1);
+  std::vector<std::shared_ptr<Collector>> others;
+  for (int32_t i = 0; i < 8; ++i) others.push_back(start(20 + i, 0));
+  all_are_there = true;
+  all_are_there.notify_all();
+  WaitForAll(others);
   const double held = NumHeld(engine);
-  engine->Cancel(*handle);
-  EXPECT_TRUE(absl::IsCancelled(sink->Wait())) << "it was to run for longer than the others";
+  EXPECT_GE(engine->Stats().running, 1) << "the long one was to outlast the others";
+  EXPECT_TRUE(long_one->Wait().ok());
   return held;
 }
 
