@@ -165,11 +165,16 @@ struct BackendOptions {
   // CUDA: the most graphs to keep, for which memory is set aside; 0: operations are launched one by
   // one.
   int32_t cuda_graphs = 256;
+  // CUDA: scratch of one operation, which goes over what does not fit in parts.
+  size_t cuda_scratch_bytes = size_t{64} << 20;
 };
 
-// The fastest type of products with weights of this type that costs nothing more: BF16 for BF16
-// weights where the processor or the GPU multiplies them by itself, else F32. Never I8, which costs
-// accuracy: who wants it asks for it.
+// Whether the device can multiply weights of this type so: F16, and BF16 with I8 weights, are a
+// GPU's; I8 the CPU's.
+bool Suits(const BackendOptions& options, Compute compute, DType weights);
+
+// The fastest type of products with weights of this type that costs little: what the processor or
+// the GPU multiplies by itself, else F32. Never I8, which costs accuracy: who wants it asks for it.
 Compute BestCompute(const BackendOptions& options, DType weights);
 
 // INVALID_ARGUMENT for a device, ISA, type of products or number of GPUs this build or machine does

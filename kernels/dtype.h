@@ -42,35 +42,25 @@ constexpr std::string_view NameOf(DType dtype) {
 // The type that the inputs of a matrix product are rounded to; sums are F32.
 enum class Compute : uint8_t {
   kF32,   // none is rounded
-  kBF16,  // of products with BF16 weights: to BF16
+  kF16,   // of products with F16 weights: to F16, what is too large for it to its largest
+  kBF16,  // of products with BF16 weights, and with I8 weights, which are then rounded too: to BF16
   kI8,    // of products with I8 weights: to 8-bit integers, by groups of inputs (see matrix.h)
 };
 
-inline constexpr Compute kComputes[] = {Compute::kF32, Compute::kBF16, Compute::kI8};
+inline constexpr Compute kComputes[] = {Compute::kF32, Compute::kF16, Compute::kBF16, Compute::kI8};
 
 constexpr std::string_view NameOf(Compute compute) {
   switch (compute) {
     case Compute::kF32:
       return "f32";
+    case Compute::kF16:
+      return "f16";
     case Compute::kBF16:
       return "bf16";
     case Compute::kI8:
       return "int8";
   }
   return "?";
-}
-
-// Whether weights of this type can be multiplied so.
-constexpr bool Suits(Compute compute, DType weights) {
-  switch (compute) {
-    case Compute::kF32:
-      return true;
-    case Compute::kBF16:
-      return weights == DType::kBF16;
-    case Compute::kI8:
-      return weights == DType::kI8;
-  }
-  return false;
 }
 
 constexpr float BF16ToFloat(uint16_t bits) {

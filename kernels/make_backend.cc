@@ -46,11 +46,30 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpu(const BackendOptions& options) 
 
 }  // namespace
 
+bool Suits(const BackendOptions& options, Compute compute, DType weights) {
+  const bool on_gpu = options.device == kCuda;
+  switch (compute) {
+    case Compute::kF32:
+      return true;
+    case Compute::kF16:
+      return on_gpu && weights == DType::kF16;
+    case Compute::kBF16:
+      return weights == DType::kBF16 || (on_gpu && weights == DType::kI8);
+    case Compute::kI8:
+      return !on_gpu && weights == DType::kI8;
+  }
+  return false;
+}
+
 Compute BestCompute(const BackendOptions& options, DType weights) {
-  const absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
-  const bool has_bf16 = options.device == kCuda || (options.device == kCpu && isa.ok() &&
-                                                    GetBF16MatMulKernels(*isa) != nullptr);
-  return has_bf16 && weights == DType::kBF16 ? Compute::kBF16 : Compute::kF32;
+  if (options.device != kCuda) {
+    const absl::StatusOr<Isa> isa = SelectIsa(options.cpu_isa);
+    if (!isa.ok() || GetBF16MatMulKernels(*isa) == nullptr) return Compute::kF32;
+  }
+  for (const Compute compute : {Compute::kBF16, Compute::kF16}) {
+    if (Suits(options, compute, weights)) return compute;
+  }
+  return Compute::kF32;
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
@@ -63,10 +82,14 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
                                                    "; use 1 for one device, or up to ",
                                                    kMaxShards));
   }
+  if (options.device == kCpu && options.compute == Compute::kF16) {
+    return absl::InvalidArgumentError(
+        "compute: f16 products are on GPUs only; use f32 or, with bf16 weights, bf16");
+  }
   if (options.device == kCpu) return MakeCpu(options);
   if (options.device == kCuda && options.compute == Compute::kI8) {
     return absl::InvalidArgumentError(
-        "compute: int8 products are on the CPU only; use f32 or, with bf16 weights, bf16");
+        "compute: int8 products are on the CPU only; use bf16 or f32");
   }
   if (options.device == kCuda) return MakeCuda(options);
   return absl::InvalidArgumentError(

@@ -13,8 +13,18 @@
 namespace spade {
 namespace {
 
-absl::Status CheckIdentity(const CalibrationIdentity& calibration, const ModelInfo& info,
-                           const Tokenizer& tokenizer) {
+// Whether "auto" may stand for these products: the device has them, and int8 is never chosen for
+// the user.
+bool MayBeChosen(const BackendOptions& backend, Compute compute, const std::string& weights) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
+    if (weights != NameOf(dtype)) continue;
+    return compute != Compute::kI8 && Suits(backend, compute, dtype);
+  }
+  return false;
+}
+
+absl::Status CheckIdentity(const CalibrationIdentity& calibration, const BackendOptions& backend,
+                           const ModelInfo& info, const Tokenizer& tokenizer) {
   const auto mismatch = [](absl::string_view part, const auto& has, const auto& needs) {
     return absl::FailedPreconditionError(absl::StrCat(part, " does not match: it was made for ",
                                                       has, ", the engine runs ", needs,
@@ -29,11 +39,13 @@ absl::Status CheckIdentity(const CalibrationIdentity& calibration, const ModelIn
   if (calibration.weight_dtype != info.weight_dtype) {
     return mismatch("the weight dtype", calibration.weight_dtype, info.weight_dtype);
   }
-  // Products in int8 are never chosen for the user.
-  const bool fits_any = info.compute.empty() && calibration.compute != Compute::kI8;
-  if (!fits_any && NameOf(calibration.compute) != info.compute) {
+  const bool fits = info.compute.empty()
+                        ? MayBeChosen(backend, calibration.compute, info.weight_dtype)
+                        : NameOf(calibration.compute) == info.compute;
+  if (!fits) {
     return mismatch("the type of products", std::string(NameOf(calibration.compute)),
-                    absl::StrCat(info.compute.empty() ? "auto" : info.compute, " (--compute)"));
+                    absl::StrCat(info.compute.empty() ? "auto" : info.compute, " (--compute) on ",
+                                 backend.device));
   }
   if (calibration.hidden_size != info.config.hidden_size) {
     return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);
@@ -44,8 +56,9 @@ absl::Status CheckIdentity(const CalibrationIdentity& calibration, const ModelIn
 // `ids`: the calibration's labels or candidates.
 template <typename AnyKind>
 absl::Status CheckCalibration(const AnyKind& calibration, std::span<const TokenId> ids,
-                              const ModelInfo& info, const Tokenizer& tokenizer) {
-  SPADE_RETURN_IF_ERROR(CheckIdentity(calibration, info, tokenizer));
+                              const BackendOptions& backend, const ModelInfo& info,
+                              const Tokenizer& tokenizer) {
+  SPADE_RETURN_IF_ERROR(CheckIdentity(calibration, backend, info, tokenizer));
   if (calibration.exits.back().layer >= info.config.num_layers) {
     return absl::FailedPreconditionError(
         absl::StrCat("it has an exit after layer ", calibration.exits.back().layer,
@@ -60,8 +73,10 @@ absl::Status CheckCalibration(const AnyKind& calibration, std::span<const TokenI
   return absl::OkStatus();
 }
 
-absl::Status AddCalibration(Calibration calibration, const Tokenizer& tokenizer, ModelInfo* info) {
-  SPADE_RETURN_IF_ERROR(CheckCalibration(calibration, calibration.label_ids, *info, tokenizer));
+absl::Status AddCalibration(Calibration calibration, const BackendOptions& backend,
+                            const Tokenizer& tokenizer, ModelInfo* info) {
+  SPADE_RETURN_IF_ERROR(
+      CheckCalibration(calibration, calibration.label_ids, backend, *info, tokenizer));
   info->compute = NameOf(calibration.compute);
   spdlog::info("calibration loaded id={} labels={} exits={}", calibration.id,
                calibration.label_ids.size(), calibration.exits.size());
@@ -69,9 +84,10 @@ absl::Status AddCalibration(Calibration calibration, const Tokenizer& tokenizer,
   return absl::OkStatus();
 }
 
-absl::Status AddCalibration(TokenCalibration calibration, const Tokenizer& tokenizer,
-                            ModelInfo* info) {
-  SPADE_RETURN_IF_ERROR(CheckCalibration(calibration, calibration.candidates, *info, tokenizer));
+absl::Status AddCalibration(TokenCalibration calibration, const BackendOptions& backend,
+                            const Tokenizer& tokenizer, ModelInfo* info) {
+  SPADE_RETURN_IF_ERROR(
+      CheckCalibration(calibration, calibration.candidates, backend, *info, tokenizer));
   info->compute = NameOf(calibration.compute);
   if (info->token_calibration) {
     return absl::InvalidArgumentError(
@@ -92,7 +108,9 @@ absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& ch
   for (const std::string& path : options.calibrations) {
     SPADE_ASSIGN_OR_RETURN(AnyCalibration any, LoadAnyCalibration(path));
     absl::Status status = std::visit(
-        [&](auto& calibration) { return AddCalibration(std::move(calibration), tokenizer, info); },
+        [&](auto& calibration) {
+          return AddCalibration(std::move(calibration), options.backend, tokenizer, info);
+        },
         any);
     if (status.ok()) continue;
     status = absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));

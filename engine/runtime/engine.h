@@ -32,8 +32,8 @@ struct EngineOptions {
   std::string model_name;  // label of the metrics
   BackendOptions backend;
   std::string weight_dtype = "auto";  // auto (the checkpoint's), f32, f16, bf16, int8
-  // Type that the inputs of products are rounded to: f32, bf16, int8, or auto (the calibrations'
-  // but for int8, else BestCompute). backend.compute is set from it.
+  // Type that the inputs of products are rounded to: f32, f16, bf16, int8, or auto (the
+  // calibrations' but for int8, else BestCompute). backend.compute is set from it.
   std::string compute = "auto";
   DType kv_dtype = DType::kF32;
   int64_t kv_memory_bytes = 0;  // of each device; 0: a quarter of what is free after loading

@@ -89,13 +89,13 @@ absl::Status ResolveCompute(DType weights, BackendOptions* backend, ModelInfo* i
   for (const Compute compute : kComputes) {
     if (info->compute != NameOf(compute)) continue;
     backend->compute = compute;
-    if (Suits(compute, weights)) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("compute: ", info->compute,
-                                                   " does not go with weight_dtype ",
-                                                   info->weight_dtype, "; use auto or f32"));
+    if (Suits(*backend, compute, weights)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("compute: ", info->compute, " does not go with weight_dtype ",
+                     info->weight_dtype, " on ", backend->device, "; use auto or f32"));
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("compute: \"", info->compute, "\" is none of auto, f32, bf16, int8"));
+      absl::StrCat("compute: \"", info->compute, "\" is none of auto, f32, f16, bf16, int8"));
 }
 
 // ---- Memory

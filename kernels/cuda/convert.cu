@@ -87,6 +87,22 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Eight weights a thread, of one group.
+__global__ void __launch_bounds__(kThreads)
+    RoundWeightsKernel(WeightView weight, int64_t first, uint16_t* out) {
+  const int64_t stride = weight.stride();
+  const int64_t col = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * 8;
+  if (col >= stride) return;
+  const int64_t at = (first + blockIdx.x) * stride + col;
+  float values[8];
+  Load8(static_cast<const int8_t*>(weight.data) + at, values);
+  const float scale = __ldg(weight.scales + at / kInt8Group);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i] *= scale;
+  Store8(reinterpret_cast<BFloat16*>(out) + int64_t{blockIdx.x} * stride + col, values);
+}
+
+template <class Element>
 __global__ void __launch_bounds__(kThreads) RoundKernel(RoundArgs args) {
   const int64_t row = blockIdx.x;
   const int64_t col = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * 8;
@@ -98,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) RoundKernel(RoundArgs args) {
   } else {
     LoadSome8(x, args.cols - col, values);
   }
-  Store8(reinterpret_cast<BFloat16*>(args.out) + row * args.stride + col, values);
+  Store8(reinterpret_cast<Element*>(args.out) + row * args.stride + col, values);
 }
 
 void Widen(const WeightView& table, const int32_t* ids, int64_t first, int64_t rows, float* out,
@@ -136,9 +152,16 @@ void WidenRows(const WeightView& weight, int64_t first, int64_t rows, float* out
   Widen(weight, /*ids=*/nullptr, first, rows, out, stream);
 }
 
+void RoundWeights(const WeightView& weight, int64_t first, int64_t rows, uint16_t* out,
+                  cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(rows), Blocks(weight.stride(), kThreads * 8));
+  Launch(RoundWeightsKernel, {grid, kThreads}, stream, weight, first, out);
+}
+
 void RoundRows(const RoundArgs& args, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(args.rows), Blocks(args.stride, kThreads * 8));
-  Launch(RoundKernel, {grid, kThreads}, stream, args);
+  if (args.type == DType::kF16) return Launch(RoundKernel<Half>, {grid, kThreads}, stream, args);
+  Launch(RoundKernel<BFloat16>, {grid, kThreads}, stream, args);
 }
 
 }  // namespace spade::cuda

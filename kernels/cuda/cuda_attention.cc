@@ -22,7 +22,7 @@ int32_t SplitsFor(int32_t max_position) {
 
 // They round queries, as F32 products may not, and their bits are not those of a row that decodes.
 bool CudaBackend::UsesTensorCores(const HeadLayout& heads, DType kv) const {
-  return compute_ == Compute::kBF16 && !batch_invariant_ && cuda::FitsTensorCores(heads, kv);
+  return compute_ != Compute::kF32 && !batch_invariant_ && cuda::FitsTensorCores(heads, kv);
 }
 
 // The two batches of a step are the same at every layer: they go over once.

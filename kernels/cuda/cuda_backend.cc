@@ -16,8 +16,6 @@ namespace {
 
 using cuda::CheckCuda;
 
-// Widened weights, rounded rows, partial attention, or a part of a checkpoint on its way.
-constexpr size_t kScratchBytes = size_t{64} << 20;
 constexpr int32_t kMinMajor = 8;  // of the compute capability: bf16 arithmetic
 
 const float* FloatsOf(const Tensor& tensor) {
@@ -73,7 +71,7 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(const BackendOp
   absl::StatusOr<std::unique_ptr<cuda::Gemm>> gemm = cuda::Gemm::Create(stream);
   if (!gemm.ok()) return gemm.status();
   backend->gemm_ = *std::move(gemm);
-  for (auto [buffer, bytes] : {std::pair{&backend->scratch_, kScratchBytes},
+  for (auto [buffer, bytes] : {std::pair{&backend->scratch_, options.cuda_scratch_bytes},
                                std::pair{&backend->unfit_flag_, sizeof(int32_t)}}) {
     absl::StatusOr<Buffer> memory = cuda::AllocateDevice(bytes);
     if (!memory.ok()) return memory.status();

@@ -96,10 +96,11 @@ class CudaBackend final : public Backend {
 
   CudaBackend(const BackendOptions& options, int device, cudaStream_t stream);
 
-  bool RoundsInputs(const Matrix& weight) const;
+  DType InputType(const Matrix& weight) const;
   bool IsDirect(int64_t rows, const Matrix& weight) const;
   void MultiplyWidened(Tensor x, const cuda::WeightView& weight, bool accumulate, Tensor out);
-  void MultiplyRounded(Tensor x, const cuda::WeightView& weight, bool accumulate, Tensor out);
+  void MultiplyRounded(Tensor x, DType type, const cuda::WeightView& weight, bool accumulate,
+                       Tensor out);
   void PackPart(const HostMatrix& part, int64_t first_row, Matrix& matrix);
   // True, in the first of two calls of a repeatable run's operations: what shapes the operation's
   // launches is noted, and nothing is to be launched.
@@ -125,7 +126,9 @@ class CudaBackend final : public Backend {
   int32_t num_processors_ = 1;
   ThreadPool pool_;
   std::unique_ptr<cuda::Gemm> gemm_;
-  Buffer scratch_;     // of one operation
+  // Of one operation: converted weights, rounded rows, partial attention, or a part of a checkpoint
+  // on its way.
+  Buffer scratch_;
   Buffer unfit_flag_;  // of Pack: int32
   Buffer host_view_;   // pinned
   cuda::CudaLogitReader logit_reader_;

@@ -12,9 +12,9 @@
 namespace spade {
 namespace {
 
-// Up to here reading the weights again for every cuda::kDirectRows rows costs less than widening
-// them to F32 for cuBLAS.
-constexpr int64_t kMaxRowsBeforeWidening = 32;
+// Up to here reading the weights again for every cuda::kDirectRows rows costs less than converting
+// them for cuBLAS.
+constexpr int64_t kMaxRowsBeforeConverting = 32;
 
 void CheckIds(std::span<const int32_t> ids, const Matrix& matrix) {
   for (const int32_t id : ids) SPADE_CHECK(id >= 0 && id < matrix.out_features);
@@ -92,13 +92,17 @@ void CudaBackend::Embed(const Matrix& table, std::span<const int32_t> ids, Tenso
                   static_cast<float*>(out.data), stream_);
 }
 
-bool CudaBackend::RoundsInputs(const Matrix& weight) const {
-  return compute_ == Compute::kBF16 && weight.dtype == DType::kBF16;
+// The type that both inputs and weights of a product are multiplied in.
+DType CudaBackend::InputType(const Matrix& weight) const {
+  const bool in_bf16 = weight.dtype == DType::kBF16 || weight.dtype == DType::kI8;
+  if (compute_ == Compute::kBF16 && in_bf16) return DType::kBF16;
+  if (compute_ == Compute::kF16 && weight.dtype == DType::kF16) return DType::kF16;
+  return DType::kF32;
 }
 
 bool CudaBackend::IsDirect(int64_t rows, const Matrix& weight) const {
-  const bool widens = !RoundsInputs(weight) && weight.dtype != DType::kF32;
-  return batch_invariant_ || rows <= (widens ? kMaxRowsBeforeWidening : cuda::kDirectRows);
+  const bool converts = InputType(weight) != weight.dtype;
+  return batch_invariant_ || rows <= (converts ? kMaxRowsBeforeConverting : cuda::kDirectRows);
 }
 
 void CudaBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) {
@@ -109,8 +113,9 @@ void CudaBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& op
     return;
   }
   auto* to = static_cast<float*>(out.data);
+  const DType type = InputType(weight);
   if (IsDirect(x.rows, weight)) {
-    cuda::DirectArgs args = {static_cast<const float*>(x.data), x.rows, RoundsInputs(weight)};
+    cuda::DirectArgs args = {static_cast<const float*>(x.data), x.rows, type != DType::kF32};
     args.out_cols = out.cols;
     args.bias = options.bias;
     args.accumulate = options.accumulate;
@@ -122,7 +127,7 @@ void CudaBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& op
     cuda::AddBias({options.bias, options.accumulate, out.rows, out.cols, to}, stream_);
   }
   const bool accumulate = options.accumulate || has_bias;
-  if (RoundsInputs(weight)) return MultiplyRounded(x, view, accumulate, out);
+  if (type != DType::kF32) return MultiplyRounded(x, type, view, accumulate, out);
   MultiplyWidened(x, view, accumulate, out);
 }
 
@@ -132,34 +137,44 @@ void CudaBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const 
   SPADE_CHECK(x.rows == out.rows && x.dtype == DType::kF32 && out.dtype == DType::kF32);
   CheckIds(ids, weight);
   if (x.rows == 0 || ids.empty()) return;
-  cuda::DirectArgs args = {static_cast<const float*>(x.data), x.rows, RoundsInputs(weight)};
+  const bool rounds = InputType(weight) != DType::kF32;
+  cuda::DirectArgs args = {static_cast<const float*>(x.data), x.rows, rounds};
   args.column_ids = NextCourier().Send(ids);
   args.out_cols = out.cols;
   args.out = static_cast<float*>(out.data);
   cuda::MatMulDirect(cuda::WeightView(weight), args, stream_);
 }
 
-// Tensor cores: x is rounded to BF16, as many rows at a time as scratch holds.
-void CudaBackend::MultiplyRounded(Tensor x, const cuda::WeightView& weight, bool accumulate,
-                                  Tensor out) {
+// Tensor cores: x is rounded, as many rows at a time as scratch holds; I8 weights too, in the other
+// half of it. The padding is zeros in both: in_features may be the stride, which tensor cores like.
+void CudaBackend::MultiplyRounded(Tensor x, DType type, const cuda::WeightView& weight,
+                                  bool accumulate, Tensor out) {
   const int64_t stride = weight.stride();
-  auto* rounded = static_cast<uint16_t*>(scratch_.data());
-  const int64_t chunk = static_cast<int64_t>(scratch_.size() / sizeof(uint16_t)) / stride;
-  SPADE_CHECK(chunk > 0);
-  for (int64_t row = 0; row < x.rows; row += chunk) {
-    const Tensor part = x.Slice(row, std::min(chunk, x.rows - row));
-    cuda::RoundRows({static_cast<const float*>(part.data), part.rows, x.cols, stride, rounded},
-                    stream_);
-    // The padding is zeros in both: in_features may be the stride, which tensor cores like.
-    gemm_->MultiplyBF16({.rows = part.rows,
-                         .out_features = weight.out_features,
+  const bool converts = weight.dtype != type;
+  const auto at_once = static_cast<int64_t>(scratch_.size() / sizeof(uint16_t)) / stride / 2;
+  SPADE_CHECK(at_once > 0);
+  auto* const rounded = static_cast<uint16_t*>(scratch_.data());
+  uint16_t* const converted = rounded + at_once * stride;
+  const auto* const stored = static_cast<const uint16_t*>(weight.data);
+  const int64_t features_at_once = converts ? at_once : weight.out_features;
+  for (int64_t row = 0; row < x.rows; row += at_once) {
+    const Tensor part = x.Slice(row, std::min(at_once, x.rows - row));
+    cuda::RoundRows(
+        {type, static_cast<const float*>(part.data), part.rows, x.cols, stride, rounded}, stream_);
+    float* const to = static_cast<float*>(out.Slice(row, part.rows).data);
+    for (int64_t first = 0; first < weight.out_features; first += features_at_once) {
+      const int64_t count = std::min(features_at_once, weight.out_features - first);
+      if (converts) cuda::RoundWeights(weight, first, count, converted, stream_);
+      gemm_->Multiply16(type,
+                        {.rows = part.rows,
+                         .out_features = count,
                          .in_features = stride,
                          .x_stride = stride,
                          .weight_stride = stride,
                          .out_stride = out.cols,
                          .accumulate = accumulate},
-                        rounded, static_cast<const uint16_t*>(weight.data),
-                        static_cast<float*>(out.Slice(row, part.rows).data));
+                        rounded, converts ? converted : stored, to + first);
+    }
   }
 }
 

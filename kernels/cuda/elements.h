@@ -40,7 +40,33 @@ __device__ inline BFloat16 FromFloat<BFloat16>(float value) {
   return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
 }
 
-__device__ inline float RoundToBF16(float value) { return ToFloat(FromFloat<BFloat16>(value)); }
+// To the nearest that the type holds: for F16 its largest, where the value is beyond it.
+template <class T>
+__device__ T NearestOf(float value) {
+  return FromFloat<T>(value);
+}
+template <>
+__device__ inline Half NearestOf<Half>(float value) {
+  constexpr float kLargest = 65504.0f;
+  return FromFloat<Half>(fabsf(value) > kLargest ? copysignf(kLargest, value) : value);
+}
+
+template <class T>
+__device__ float Rounded(float value) {
+  return ToFloat(NearestOf<T>(value));
+}
+
+__device__ inline float RoundToBF16(float value) { return Rounded<BFloat16>(value); }
+
+// What inputs of products are rounded to, if they are, by what weights are stored as.
+template <class Weight>
+struct InputsWith {
+  using Type = BFloat16;
+};
+template <>
+struct InputsWith<Half> {
+  using Type = Half;
+};
 
 // Eight elements from a place aligned to their size, as floats; 128-bit loads but for int8.
 __device__ inline void Load8(const float* from, float (&to)[8]) {
@@ -101,12 +127,14 @@ __device__ inline void Store8(float* to, const float (&from)[8]) {
   vectors[1] = make_float4(from[4], from[5], from[6], from[7]);
 }
 
-__device__ inline void Store8(BFloat16* to, const float (&from)[8]) {
+// Of F16 or BF16: NearestOf each.
+template <class T>
+__device__ void Store8(T* to, const float (&from)[8]) {
   uint32_t words[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    words[i] = FromFloat<BFloat16>(from[2 * i]).bits |
-               static_cast<uint32_t>(FromFloat<BFloat16>(from[2 * i + 1]).bits) << 16;
+    words[i] = NearestOf<T>(from[2 * i]).bits |
+               static_cast<uint32_t>(NearestOf<T>(from[2 * i + 1]).bits) << 16;
   }
   *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
 }

@@ -47,8 +47,9 @@ void Gemm::MultiplyF32(const Shape& shape, const float* x, const float* weight, 
   Multiply(shape, CUDA_R_32F, x, weight, out);
 }
 
-void Gemm::MultiplyBF16(const Shape& shape, const uint16_t* x, const uint16_t* weight, float* out) {
-  Multiply(shape, CUDA_R_16BF, x, weight, out);
+void Gemm::Multiply16(DType type, const Shape& shape, const uint16_t* x, const uint16_t* weight,
+                      float* out) {
+  Multiply(shape, type == DType::kF16 ? CUDA_R_16F : CUDA_R_16BF, x, weight, out);
 }
 
 // cuBLAS counts columns first: our row-major (out, in) weight is its (in, out), to be transposed.

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/buffer.h"
+#include "kernels/dtype.h"
 
 namespace spade::cuda {
 
@@ -31,7 +32,9 @@ class Gemm {
     bool accumulate = false;
   };
   void MultiplyF32(const Shape& shape, const float* x, const float* weight, float* out);
-  void MultiplyBF16(const Shape& shape, const uint16_t* x, const uint16_t* weight, float* out);
+  // `type`: of x and weight, F16 or BF16.
+  void Multiply16(DType type, const Shape& shape, const uint16_t* x, const uint16_t* weight,
+                  float* out);
 
  private:
   Gemm() = default;

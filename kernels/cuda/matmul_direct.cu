@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/warp.h"
@@ -30,12 +32,16 @@ __device__ void LoadWeights(const KernelArgs& args, int64_t row, int64_t k, floa
     const float scale = ScaleAt(args, row, k);
 #pragma unroll
     for (int i = 0; i < 8; ++i) to[i] *= scale;
+    if (args.call.round) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) to[i] = RoundToBF16(to[i]);
+    }
   }
 }
 
 // Eight inputs of a row from k on; zeros beyond the last. kAligned: 128-bit loads are allowed, and
 // no branch keeps the loads of several steps from being in flight together.
-template <bool kAligned>
+template <class Rounding, bool kAligned>
 __device__ void LoadInputs(const KernelArgs& args, int64_t row, int64_t k, float (&to)[8]) {
   const float* x = args.call.x + row * args.weight.in_features + k;
   const int64_t left = args.weight.in_features - k;
@@ -45,9 +51,9 @@ __device__ void LoadInputs(const KernelArgs& args, int64_t row, int64_t k, float
   } else {
     LoadSome8(x, left, to);
   }
-  if (args.call.round_x) {
+  if (args.call.round) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) to[i] = RoundToBF16(to[i]);
+    for (int i = 0; i < 8; ++i) to[i] = Rounded<Rounding>(to[i]);
   }
 }
 
@@ -81,7 +87,8 @@ __global__ void __launch_bounds__(kThreads) MatMulDirectKernel(KernelArgs args) 
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       float x[8];
-      LoadInputs<kAligned>(args, first_row + r < args.call.rows ? first_row + r : first_row, k, x);
+      LoadInputs<typename InputsWith<Element>::Type, kAligned>(
+          args, first_row + r < args.call.rows ? first_row + r : first_row, k, x);
 #pragma unroll
       for (int o = 0; o < kOuts; ++o) {
 #pragma unroll
@@ -110,7 +117,7 @@ void LaunchFor(const KernelArgs& args, cudaStream_t stream) {
 }
 
 // More output features a warp where rows share the weights' loads, or the inputs' loads would be
-// the limit.
+// the limit. Rounding to F16 takes registers, of which four features would leave too few.
 template <class Element>
 void LaunchDirect(const KernelArgs& args, cudaStream_t stream) {
   const bool aligned = args.weight.in_features % 4 == 0 &&
@@ -119,7 +126,8 @@ void LaunchDirect(const KernelArgs& args, cudaStream_t stream) {
   if (args.call.rows == 1) return LaunchFor<Element, 1, 2>(args, stream);
   if (args.call.rows == 2) return LaunchFor<Element, 2, 2>(args, stream);
   if (args.call.rows <= 4) return LaunchFor<Element, 4, 2>(args, stream);
-  LaunchFor<Element, kDirectRows, 4>(args, stream);
+  constexpr int kOuts = std::is_same_v<Element, Half> ? 2 : 4;
+  LaunchFor<Element, kDirectRows, kOuts>(args, stream);
 }
 
 }  // namespace

@@ -54,8 +54,14 @@ void EmbedRows(const WeightView& table, const int32_t* ids, int64_t count, float
 void WidenRows(const WeightView& weight, int64_t first, int64_t rows, float* out,
                cudaStream_t stream);
 
-// Rows of F32 rounded to BF16 bits, each padded with zeros to `stride`.
+// out(r, :) = an I8 weight(first + r, :), with its zeros, times its scales in BF16: (rows, stride).
+void RoundWeights(const WeightView& weight, int64_t first, int64_t rows, uint16_t* out,
+                  cudaStream_t stream);
+
+// Rows of F32 rounded to F16 (what is too large: to its largest) or BF16, each padded with zeros to
+// `stride`.
 struct RoundArgs {
+  DType type = DType::kBF16;
   const float* x = nullptr;  // (rows, cols)
   int64_t rows = 0;
   int64_t cols = 0;
@@ -71,7 +77,7 @@ inline constexpr int64_t kDirectRows = 8;
 struct DirectArgs {
   const float* x = nullptr;  // (rows, in_features)
   int64_t rows = 0;
-  bool round_x = false;                 // to BF16
+  bool round = false;  // inputs, to F16 with F16 weights, else to BF16, and I8 weights with them
   const int32_t* column_ids = nullptr;  // (out_cols); null: the first out_cols
   int64_t out_cols = 0;
   const float* bias = nullptr;  // (out_cols)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "tests/bench/median.h"
@@ -123,6 +124,33 @@ simulate::MeasuredCosts MeasureStages(const EngineOptions& options, EngineParts&
       Slopes(probe.Measure({1, 0, chunk, 1}), probe.Measure({chunk, 0, 1, 1}),
              chunk * (chunk - 1) / 2.0, num_stages);
   return costs;
+}
+
+simulate::MeasuredCosts MedianOf(std::span<const simulate::MeasuredCosts> rounds) {
+  simulate::MeasuredCosts medians = rounds.front();
+  // `of` a round is the place in it that `median` is in medians.
+  const auto set = [&](double& median, const auto& of) {
+    std::vector<double> values;
+    for (const simulate::MeasuredCosts& round : rounds) values.push_back(of(round));
+    median = Median(std::move(values));
+  };
+  using Costs = simulate::MeasuredCosts;
+  for (size_t stage = 0; stage < medians.stages.size(); ++stage) {
+    for (size_t i = 0; i < medians.stages[stage].size(); ++i) {
+      set(medians.stages[stage][i].second,
+          [&](const Costs& costs) { return costs.stages[stage][i].second; });
+    }
+    for (const auto slopes : {&Costs::decode_position_seconds, &Costs::prefill_position_seconds}) {
+      set((medians.*slopes)[stage], [&](const Costs& costs) { return (costs.*slopes)[stage]; });
+    }
+  }
+  for (const auto points : {&Costs::head, &Costs::last_stage_one_output}) {
+    for (size_t i = 0; i < (medians.*points).size(); ++i) {
+      set((medians.*points)[i].second,
+          [&](const Costs& costs) { return (costs.*points)[i].second; });
+    }
+  }
+  return medians;
 }
 
 }  // namespace spade::bench

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "engine/runtime/engine_parts.h"
 #include "tools/simulate/step_costs.h"
 
@@ -9,5 +11,8 @@ namespace spade::bench {
 // two of rows up to the step's. The model must not be in use.
 simulate::MeasuredCosts MeasureStages(const EngineOptions& options, EngineParts& parts,
                                       int32_t repeats);
+
+// Of each cost the median over the rounds, all of one engine.
+simulate::MeasuredCosts MedianOf(std::span<const simulate::MeasuredCosts> rounds);
 
 }  // namespace spade::bench

@@ -284,7 +284,7 @@ absl::Status Measure(const Options& options) {
     for (const Compute compute : kComputes) {
       const bool asked = options.computes.empty() ||
                          std::ranges::find(options.computes, compute) != options.computes.end();
-      if (!asked || !Suits(compute, dtype)) continue;
+      if (!asked || !Suits({.device = options.device}, compute, dtype)) continue;
       SPADE_ASSIGN_OR_RETURN(Bench bench, Load(options, dtype, compute));
       benches.push_back(std::move(bench));
     }

@@ -1,5 +1,6 @@
-// Whether the simulator is to be believed: measures the costs of the real engine, sends it a trace,
-// simulates the same trace with these costs, and prints both beside each other.
+// Whether the simulator is to be believed: measures the costs of the real engine and sends it a
+// trace, in turn, round after round; simulates the same trace with the medians of these costs, and
+// prints it beside the medians of the engine's figures.
 
 #include <prometheus/registry.h>
 #include <spdlog/spdlog.h>
@@ -17,6 +18,7 @@
 #include "loadtest/write_file.h"
 #include "tests/bench/cost_probe.h"
 #include "tests/bench/forced_engine.h"
+#include "tests/bench/median.h"
 #include "tests/bench/random_engine.h"
 #include "tests/bench/trace_run.h"
 #include "tools/simulate/simulation.h"
@@ -31,6 +33,10 @@ using simulate::Request;
 using simulate::RunRecord;
 using simulate::StepCosts;
 
+// Sequences that decode together to tell what steps cost beyond the model.
+constexpr int32_t kFew = 1;
+constexpr int32_t kMany = 32;
+
 struct Options {
   RandomEngine engine = {.shape = "135m"};
   std::string exits;
@@ -39,7 +45,8 @@ struct Options {
   simulate::WorkloadOptions workload;
   double load = 0.7;
   double tolerance = 0.1;
-  int32_t repeats = 9;
+  int32_t repeats = 5;
+  int32_t rounds = 5;
 };
 
 double Difference(double measured, double simulated) {
@@ -65,19 +72,32 @@ class Check {
   absl::StatusOr<bool> Compare();
 
  private:
-  absl::Status MeasureOverhead();
-  absl::StatusOr<double> StepSeconds(int32_t batch);
+  // What was measured in turn; an entry of each for a round.
+  struct Rounds {
+    std::vector<MeasuredCosts> costs;
+    std::vector<double> few_gaps;  // between tokens of kFew sequences that decode together
+    std::vector<double> many_gaps;
+    std::vector<Figures> full;
+    std::vector<Figures> ours;
+  };
+
+  absl::Status MeasureCosts();
+  absl::StatusOr<double> MedianGap(int32_t batch);
+  absl::Status SetOverhead();
+  absl::StatusOr<double> SimulatedGap(int32_t batch) const;
   double Capacity(std::span<const Request> requests) const;
-  absl::StatusOr<bool> ComparePolicy(const std::string& policy, ExitMode mode,
-                                     std::span<const Request> requests);
+  absl::StatusOr<bool> ComparePolicy(const std::string& policy, std::span<const Figures> measured,
+                                     std::span<const Request> requests) const;
   absl::StatusOr<RunRecord> Run(std::span<const Request> requests, ExitMode mode);
 
   const Options& options_;
   EngineOptions engine_options_;
   simulate::EngineShape shape_;
   ExitDepths depths_;
-  MeasuredCosts costs_;
+  Rounds rounds_;
+  MeasuredCosts costs_;  // medians of the rounds so far
   prometheus::Registry registry_;
+  EngineParts* parts_ = nullptr;  // the engine's: to be touched while it is idle
   std::unique_ptr<Engine> engine_;
   int64_t num_sent_ = 0;    // sequences that the engine has had
   int64_t first_sent_ = 0;  // of them, before the trace that runs
@@ -93,38 +113,47 @@ absl::Status Check::Load() {
   SPADE_ASSIGN_OR_RETURN(std::unique_ptr<EngineParts> parts,
                          LoadForcedParts(engine_options_, depths_.ExitLayers(kAnyDepth), depth));
   shape_.kv_blocks = parts->kv->num_blocks();
-  std::fprintf(stderr, "measuring stages ...\n");
-  costs_ = MeasureStages(engine_options_, *parts, options_.repeats);
-  costs_.model = options_.engine.shape;
+  parts_ = parts.get();
   engine_ = Engine::Create(engine_options_, std::move(parts), &registry_);
-  return MeasureOverhead();
+  return MeasureCosts();
+}
+
+absl::Status Check::MeasureCosts() {
+  std::fprintf(stderr, "measuring stages ...\n");
+  MeasuredCosts& measured =
+      rounds_.costs.emplace_back(MeasureStages(engine_options_, *parts_, options_.repeats));
+  measured.model = options_.engine.shape;
+  SPADE_ASSIGN_OR_RETURN(rounds_.few_gaps.emplace_back(), MedianGap(kFew));
+  SPADE_ASSIGN_OR_RETURN(rounds_.many_gaps.emplace_back(), MedianGap(kMany));
+  return SetOverhead();
+}
+
+std::vector<Request> DecodingTogether(int32_t batch) {
+  constexpr int32_t kTokens = 64;
+  return {static_cast<size_t>(batch), Request{0, 16, kTokens}};
+}
+
+absl::StatusOr<double> Check::MedianGap(int32_t batch) {
+  SPADE_ASSIGN_OR_RETURN(RunRecord record, Run(DecodingTogether(batch), ExitMode::kExact));
+  return Median(std::move(record.gaps));
+}
+
+absl::StatusOr<double> Check::SimulatedGap(int32_t batch) const {
+  SPADE_ASSIGN_OR_RETURN(RunRecord record, SimulatePolicy("full", {}, DecodingTogether(batch),
+                                                          shape_, StepCosts(costs_), depths_));
+  return Median(std::move(record.gaps));
 }
 
 // What steps of few and of many sequences take beyond the model's predicted time.
-absl::Status Check::MeasureOverhead() {
-  constexpr int32_t kFew = 1;
-  constexpr int32_t kMany = 32;
-  double rest[2];
-  for (const int32_t batch : {kFew, kMany}) {
-    SPADE_ASSIGN_OR_RETURN(const double seconds, StepSeconds(batch));
-    rest[batch == kMany ? 1 : 0] = seconds;
-  }
-  costs_.row_seconds = std::max(0.0, (rest[1] - rest[0]) / (kMany - kFew));
-  costs_.step_seconds = std::max(0.0, rest[0] - costs_.row_seconds * kFew);
+absl::Status Check::SetOverhead() {
+  costs_ = MedianOf(rounds_.costs);
+  SPADE_ASSIGN_OR_RETURN(const double few, SimulatedGap(kFew));
+  SPADE_ASSIGN_OR_RETURN(const double many, SimulatedGap(kMany));
+  const double rest_of_few = Median(rounds_.few_gaps) - few;
+  const double rest_of_many = Median(rounds_.many_gaps) - many;
+  costs_.row_seconds = std::max(0.0, (rest_of_many - rest_of_few) / (kMany - kFew));
+  costs_.step_seconds = std::max(0.0, rest_of_few - costs_.row_seconds * kFew);
   return absl::OkStatus();
-}
-
-absl::StatusOr<double> Check::StepSeconds(int32_t batch) {
-  constexpr int32_t kTokens = 64;
-  const std::vector<Request> requests(static_cast<size_t>(batch), Request{0, 16, kTokens});
-  SPADE_ASSIGN_OR_RETURN(const RunRecord measured, Run(requests, ExitMode::kExact));
-  SPADE_ASSIGN_OR_RETURN(const RunRecord simulated,
-                         SimulatePolicy("full", {}, requests, shape_, StepCosts(costs_), depths_));
-  const auto median = [](std::vector<double> gaps) {
-    std::ranges::nth_element(gaps, gaps.begin() + std::ssize(gaps) / 2);
-    return gaps[gaps.size() / 2];
-  };
-  return median(measured.gaps) - median(simulated.gaps);
 }
 
 absl::StatusOr<RunRecord> Check::Run(std::span<const Request> requests, ExitMode mode) {
@@ -147,41 +176,51 @@ absl::StatusOr<bool> Check::Compare() {
   const double rate = static_cast<double>(requests.size()) / requests.back().arrival;
   const double wanted = options_.load * Capacity(requests);
   for (Request& request : requests) request.arrival *= rate / wanted;
-  std::printf("%s, %s; %zu requests, %.2f a second\n\n", options_.engine.shape.c_str(),
-              costs_.device.c_str(), requests.size(), wanted);
+  for (int32_t round = 0; round < options_.rounds; ++round) {
+    if (round > 0) SPADE_RETURN_IF_ERROR(MeasureCosts());
+    std::fprintf(stderr, "round %d of %d ...\n", round + 1, options_.rounds);
+    SPADE_ASSIGN_OR_RETURN(const RunRecord full, Run(requests, ExitMode::kExact));
+    rounds_.full.push_back(FiguresOf("full", full, {}));
+    SPADE_ASSIGN_OR_RETURN(const RunRecord ours, Run(requests, ExitMode::kFast));
+    rounds_.ours.push_back(FiguresOf("ours-hold", ours, {}));
+  }
+  std::printf("%s, %s; %zu requests, %.2f a second; medians of %d rounds\n\n",
+              options_.engine.shape.c_str(), costs_.device.c_str(), requests.size(), wanted,
+              options_.rounds);
   std::printf("%-10s %-14s %12s %12s %12s\n", "policy", "", "engine", "simulated", "difference");
-  SPADE_ASSIGN_OR_RETURN(const bool full, ComparePolicy("full", ExitMode::kExact, requests));
-  SPADE_ASSIGN_OR_RETURN(const bool ours, ComparePolicy("ours-hold", ExitMode::kFast, requests));
+  SPADE_ASSIGN_OR_RETURN(const bool full, ComparePolicy("full", rounds_.full, requests));
+  SPADE_ASSIGN_OR_RETURN(const bool ours, ComparePolicy("ours-hold", rounds_.ours, requests));
   return full && ours;
 }
 
-absl::StatusOr<bool> Check::ComparePolicy(const std::string& policy, ExitMode mode,
-                                          std::span<const Request> requests) {
-  SPADE_ASSIGN_OR_RETURN(const RunRecord engine_run, Run(requests, mode));
+absl::StatusOr<bool> Check::ComparePolicy(const std::string& policy,
+                                          std::span<const Figures> measured,
+                                          std::span<const Request> requests) const {
   SPADE_ASSIGN_OR_RETURN(const RunRecord simulated_run,
                          SimulatePolicy(policy, {}, requests, shape_, StepCosts(costs_), depths_));
-  const Figures engine = FiguresOf(policy, engine_run, {});
   const Figures simulated = FiguresOf(policy, simulated_run, {});
   struct Line {
     const char* name;
-    double engine;
-    double simulated;
+    double (*of)(const Figures&);
   };
-  const Line lines[] = {
-      {"tokens/s", engine.tokens_per_s, simulated.tokens_per_s},
-      {"TTFT mean, ms", engine.ttft.mean, simulated.ttft.mean},
-      {"TTFT p50, ms", engine.ttft.median(), simulated.ttft.median()},
-      {"TTFT p95, ms", engine.ttft.percentiles[3], simulated.ttft.percentiles[3]},
-      {"gap mean, ms", engine.gap.mean, simulated.gap.mean},
-      {"gap p50, ms", engine.gap.median(), simulated.gap.median()},
-      {"gap p95, ms", engine.gap.percentiles[3], simulated.gap.percentiles[3]},
+  constexpr Line kLines[] = {
+      {"tokens/s", [](const Figures& figures) { return figures.tokens_per_s; }},
+      {"TTFT mean, ms", [](const Figures& figures) { return figures.ttft.mean; }},
+      {"TTFT p50, ms", [](const Figures& figures) { return figures.ttft.median(); }},
+      {"TTFT p95, ms", [](const Figures& figures) { return figures.ttft.percentiles[3]; }},
+      {"gap mean, ms", [](const Figures& figures) { return figures.gap.mean; }},
+      {"gap p50, ms", [](const Figures& figures) { return figures.gap.median(); }},
+      {"gap p95, ms", [](const Figures& figures) { return figures.gap.percentiles[3]; }},
   };
   bool within = true;
-  for (const Line& line : lines) {
-    const double difference = Difference(line.engine, line.simulated);
+  for (const Line& line : kLines) {
+    std::vector<double> rounds;
+    for (const Figures& figures : measured) rounds.push_back(line.of(figures));
+    const double engine = Median(std::move(rounds));
+    const double difference = Difference(engine, line.of(simulated));
     within &= std::abs(difference) <= options_.tolerance;
-    std::printf("%-10s %-14s %12.2f %12.2f %+11.1f%%\n", policy.c_str(), line.name, line.engine,
-                line.simulated, 100 * difference);
+    std::printf("%-10s %-14s %12.2f %12.2f %+11.1f%%\n", policy.c_str(), line.name, engine,
+                line.of(simulated), 100 * difference);
   }
   std::fflush(stdout);
   return within;
@@ -219,7 +258,10 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--tolerance", options.tolerance, "0.1: 10 %")->capture_default_str();
-  app.add_option("--repeats", options.repeats, "of each measured cost")
+  app.add_option("--rounds", options.rounds, "of costs and traces, in turn")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--repeats", options.repeats, "of each measured cost in a round")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);

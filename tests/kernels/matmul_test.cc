@@ -25,16 +25,26 @@ constexpr Shape kShapes[] = {{1, 64, 16},  {1, 257, 33},   {2, 515, 48},  {3, 63
 
 class MatMulTest : public DeviceTest {
  protected:
-  bool IsInInt8(DType weights) {
-    return GetParam().options.compute == Compute::kI8 && weights == DType::kI8;
+  // Of an int8 product: its rounding of an input, or of a weight times an input, at most; relative
+  // to the largest of a group.
+  static double Int8Rounding() {
+    const BackendOptions& options = GetParam().options;
+    if (!Suits(options, options.compute, DType::kI8)) return 0;
+    if (options.compute == Compute::kI8) return 0.5 / 127;
+    return options.compute == Compute::kBF16 ? 0x1.01p-8 : 0;
   }
 
   // x, in rows of `in`, as a product with weights of this type takes it.
   std::vector<float> Rounded(std::vector<float> x, int64_t in, DType weights) {
     for (int64_t first = 0; first < std::ssize(x); first += in) {
-      RoundInputs(GetParam().options.compute, weights, std::span(x).subspan(first, in));
+      RoundInputs(GetParam().options, weights, std::span(x).subspan(first, in));
     }
     return x;
+  }
+  std::vector<float> WeightsOf(const Matrix& matrix) {
+    std::vector<float> weights = Stored(matrix);
+    RoundWeights(GetParam().options, matrix.dtype, weights);
+    return weights;
   }
 
   // Within float rounding of the sum computed in double precision from the stored weights.
@@ -65,7 +75,7 @@ TEST_P(MatMulTest, EqualsDoubleReferenceForAllTypesAndShapes) {
       const std::vector<float> x = RandomFloats(shape.rows * shape.in, 1);
       const Matrix weight =
           Pack(RandomFloats(shape.out * shape.in, 2, 0.05f), shape.out, shape.in, dtype);
-      ExpectProduct(shape, Rounded(x, shape.in, dtype), Stored(weight), {},
+      ExpectProduct(shape, Rounded(x, shape.in, dtype), WeightsOf(weight), {},
                     MatMul(x, shape.rows, weight));
     }
   }
@@ -75,7 +85,8 @@ TEST_P(MatMulTest, AddsBiasAndAccumulates) {
   for (const auto& [rows, dtype] : {std::pair<int64_t, DType>{1, DType::kF32},
                                     {5, DType::kF32},
                                     {5, DType::kBF16},
-                                    {5, DType::kI8}}) {
+                                    {5, DType::kI8},
+                                    {40, DType::kI8}}) {
     const Shape shape = {rows, 80, 37};
     const std::vector<float> x = RandomFloats(rows * shape.in, 3);
     const std::vector<float> bias = RandomFloats(shape.out, 4);
@@ -87,7 +98,7 @@ TEST_P(MatMulTest, AddsBiasAndAccumulates) {
                      {.bias = device_bias.data(), .accumulate = true}, out.view());
     std::vector<float> start = before;
     for (size_t i = 0; i < start.size(); ++i) start[i] += bias[i % shape.out];
-    ExpectProduct(shape, Rounded(x, shape.in, dtype), Stored(weight), start, out.Read());
+    ExpectProduct(shape, Rounded(x, shape.in, dtype), WeightsOf(weight), start, out.Read());
   }
 }
 
@@ -127,8 +138,17 @@ TEST_P(MatMulTest, RoundsToNearestEvenOnlyWhereAsked) {
   EXPECT_EQ(MatMul(x, 4, Pack({1}, 1, 1, DType::kF32)), x);
 }
 
-// What rounding costs: half a step of each input's group at most.
-TEST_P(MatMulTest, Int8IsWithinHalfAStepOfEachInput) {
+TEST_P(MatMulTest, F16IsRoundedToEvenAndNeverInfinite) {
+  const std::vector<float> x = {1 + 0x1p-11f, 1 + 0x3p-11f, 70000, -1e30f, 0x1p-25f, 0x3p-25f};
+  const std::vector<float> rounded = {1, 1 + 0x1p-9f, 65504, -65504, 0, 0x1p-23f};
+  const bool in_f16 = GetParam().options.compute == Compute::kF16;
+  EXPECT_EQ(MatMul(x, 6, Pack({1}, 1, 1, DType::kF16)), in_f16 ? rounded : x);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(MatMul({nan}, 1, Pack({1}, 1, 1, DType::kF16))[0]));
+}
+
+// What rounding costs: half a step of each input's group at most, or a 256th of each product.
+TEST_P(MatMulTest, Int8IsWithinItsRounding) {
   const Shape shape = {9, 300, 40};
   const std::vector<float> x = RandomFloats(shape.rows * shape.in, 9);
   const Matrix weight =
@@ -149,7 +169,7 @@ TEST_P(MatMulTest, Int8IsWithinHalfAStepOfEachInput) {
           weights += std::fabs(w);
           largest = std::max(largest, std::fabs(input));
         }
-        bound += (IsInInt8(DType::kI8) ? 0.5 / 127 : 0) * largest * weights;
+        bound += Int8Rounding() * largest * weights;
         bound += 1e-6 * largest * weights;
       }
       ASSERT_NEAR(out[row * shape.out + col], sum, bound) << "row " << row << " col " << col;

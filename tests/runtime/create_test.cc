@@ -36,7 +36,7 @@ TEST(CreateTest, UnknownDType) {
 TEST(CreateTest, ComputeOfNoKindOrOfOtherWeights) {
   EngineOptions options = SmallOptions();
   options.compute = "f64";
-  ExpectNames(CreateStatus(options), "auto, f32, bf16, int8");
+  ExpectNames(CreateStatus(options), "auto, f32, f16, bf16, int8");
   options.compute = "bf16";
   options.weight_dtype = "f32";
   ExpectNames(CreateStatus(options), "weight_dtype f32");
@@ -45,7 +45,18 @@ TEST(CreateTest, ComputeOfNoKindOrOfOtherWeights) {
   ExpectNames(CreateStatus(options), "weight_dtype bf16");
   options.weight_dtype = "int8";
   options.backend.device = "cuda";
-  ExpectNames(CreateStatus(options), "int8 products are on the CPU only");
+  ExpectNames(CreateStatus(options), "weight_dtype int8 on cuda");
+  options.compute = options.weight_dtype = "f16";
+  options.backend.device = "cpu";
+  ExpectNames(CreateStatus(options), "weight_dtype f16 on cpu");
+}
+
+TEST(CreateTest, TheBestComputeOfAGpuIsThatOfItsTensorCores) {
+  const BackendOptions gpu = {.device = "cuda"};
+  EXPECT_EQ(BestCompute(gpu, DType::kF32), Compute::kF32);
+  EXPECT_EQ(BestCompute(gpu, DType::kF16), Compute::kF16);
+  EXPECT_EQ(BestCompute(gpu, DType::kBF16), Compute::kBF16);
+  EXPECT_EQ(BestCompute(gpu, DType::kI8), Compute::kBF16);
 }
 
 TEST(CreateTest, AutomaticComputeWithoutCalibrationIsTheBest) {

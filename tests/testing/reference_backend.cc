@@ -144,7 +144,7 @@ class ReferenceBackend final : public Backend {
     std::vector<float> inputs(x.F32Row(0), x.F32Row(0) + x.rows * x.cols);
     const auto cols = static_cast<size_t>(x.cols);
     for (size_t first = 0; first < inputs.size(); first += cols) {
-      RoundInputs(compute_, weight.dtype, std::span(inputs).subspan(first, cols));
+      RoundInputs({.compute = compute_}, weight.dtype, std::span(inputs).subspan(first, cols));
     }
     return inputs;
   }

@@ -53,12 +53,13 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "--generate: tokens that may be drawn early, at most")
       ->check(CLI::Range(2, 1 << 20))
       ->capture_default_str();
+  app.add_option("--device", arguments.collect.load.device, "cpu or cuda")->capture_default_str();
   app.add_option("--weight-dtype", arguments.collect.load.weight_dtype,
                  "weights as the server will hold them: f32, f16, bf16 (default) or int8")
       ->transform(CLI::CheckedTransformer(kDtypeNames, CLI::ignore_case));
   app.add_option("--compute", arguments.collect.load.compute,
-                 "type of products as the server will use it: f32, bf16 or int8 (default: bf16 "
-                 "for bf16 weights where the processor has AVX512-BF16)")
+                 "type of products as the server will use it: f32, f16, bf16 or int8 (default: "
+                 "the fastest that costs little on the device)")
       ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
   app.add_option("--max-mismatch", arguments.calibrate.max_mismatches,
                  "bounds to certify (default 0.005 0.01 0.02 0.05 0.1)")

@@ -51,12 +51,14 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
   app.add_option("--labels", arguments.labels,
                  "labels separated by commas, with their leading spaces; default: the "
                  "calibration's, else the labels in the data");
+  app.add_option("--device", arguments.collect.load.device, "cpu or cuda")->capture_default_str();
   app.add_option("--weight-dtype", arguments.collect.load.weight_dtype,
                  "f32, f16, bf16 (default) or int8")
       ->transform(CLI::CheckedTransformer(kDtypeNames, CLI::ignore_case));
-  app.add_option("--compute", arguments.collect.load.compute,
-                 "type of products, f32, bf16 or int8 (default: the calibration's, else bf16 for "
-                 "bf16 weights where the processor has AVX512-BF16)")
+  app.add_option(
+         "--compute", arguments.collect.load.compute,
+         "type of products, f32, f16, bf16 or int8 (default: the calibration's, else the fastest "
+         "that costs little on the device)")
       ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
   app.add_option("--baseline-compute", arguments.baseline_compute,
                  "also answer with products of this type, and say how many answers agree")

@@ -24,7 +24,7 @@ int32_t BlocksFor(int64_t rows) {
 }  // namespace
 
 Compute ComputeOf(const LoadOptions& options) {
-  return options.compute.value_or(BestCompute(BackendOptions{}, options.weight_dtype));
+  return options.compute.value_or(BestCompute({.device = options.device}, options.weight_dtype));
 }
 
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory) {
@@ -49,13 +49,15 @@ absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory) {
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     const ModelFolder& folder, const LoadOptions& options,
     const std::vector<int32_t>& exit_layers) {
-  if (!Suits(ComputeOf(options), options.weight_dtype)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--compute ", std::string(NameOf(ComputeOf(options))), " does not go with --weight-dtype ",
-        std::string(NameOf(options.weight_dtype)), "; use f32, or leave it out"));
+  BackendOptions backend_options;
+  backend_options.device = options.device;
+  if (!Suits(backend_options, ComputeOf(options), options.weight_dtype)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--compute ", std::string(NameOf(ComputeOf(options))),
+                     " does not go with --weight-dtype ", std::string(NameOf(options.weight_dtype)),
+                     " on ", options.device, "; use f32, or leave it out"));
   }
   auto loaded = std::unique_ptr<LoadedModel>(new LoadedModel());
-  BackendOptions backend_options;
   backend_options.num_threads = options.num_threads;
   backend_options.compute = ComputeOf(options);
   SPADE_ASSIGN_OR_RETURN(loaded->backend_, MakeBackend(backend_options));

@@ -16,6 +16,7 @@ namespace spade {
 
 struct LoadOptions {
   std::string directory;  // a Hugging Face model folder
+  std::string device = "cpu";
   DType weight_dtype = DType::kBF16;
   std::optional<Compute> compute = std::nullopt;  // type of products; none: BestCompute
   int32_t num_threads = 0;                        // 0: one per allowed core

@@ -57,7 +57,8 @@ cudaError_t AllocateBytes(void** data, size_t bytes, bool poison) {
 
 float ElementAt(const void* data, cudaDataType_t type, int64_t index) {
   if (type == CUDA_R_32F) return static_cast<const float*>(data)[index];
-  return spade::BF16ToFloat(static_cast<const uint16_t*>(data)[index]);
+  const uint16_t bits = static_cast<const uint16_t*>(data)[index];
+  return type == CUDA_R_16F ? spade::F16ToFloat(bits) : spade::BF16ToFloat(bits);
 }
 
 }  // namespace
@@ -186,7 +187,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                             cublasComputeType_t, cublasGemmAlgo_t) {
   SPADE_CHECK(op_a == CUBLAS_OP_T && op_b == CUBLAS_OP_N && c_type == CUDA_R_32F);
   for (const void* matrix : {a, b, static_cast<const void*>(c)}) CheckMemory(matrix);
-  SPADE_CHECK(lda >= k && ldb >= k && ldc >= m);
+  SPADE_CHECK(lda >= k && ldb >= k && ldc >= m && a_type == b_type);
   // Without one it allocates.
   SPADE_CHECK(handle->has_workspace || !IsCapturing(handle->stream));
   const float scale = *static_cast<const float*>(alpha);
