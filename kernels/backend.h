@@ -102,6 +102,13 @@ class Backend {
   // Writes each row's keys and values to its slot of the cache.
   virtual void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) = 0;
 
+  // Both, to the bit: on a GPU in one pass.
+  virtual void RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
+                              Tensor angles, const BatchView& batch, KvView kv) {
+    Rope(qkv, heads, norm, angles);
+    StoreKv(qkv, heads, batch, kv);
+  }
+
   // Causal attention of each row of qkv over positions 0..its own in the cache, scaled by
   // 1/sqrt(head_dim), grouped-query: out: (rows, q_cols). Rows' own keys are in the cache already.
   virtual void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
@@ -130,9 +137,9 @@ class Backend {
   virtual void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) = 0;
 
   // Runs `operations`, which a backend may then replay as one where they come again (CUDA graphs):
-  // RmsNorm, MatMul, Rope, StoreKv, Attention, StartSelfAttention and SiluMul of `rows` rows, with
-  // two batches at most, whose lists stay as they are meanwhile. It may be called twice, and must
-  // then ask for the same. Bits are those of the operations run one by one.
+  // RmsNorm, MatMul, Rope, StoreKv, both, Attention, StartSelfAttention and SiluMul of `rows` rows,
+  // with two batches at most, whose lists stay as they are meanwhile. It may be called twice, and
+  // must then ask for the same. Bits are those of the operations run one by one.
   virtual void RunRepeatable(int64_t /*rows*/, absl::FunctionRef<void()> operations) {
     operations();
   }

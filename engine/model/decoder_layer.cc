@@ -15,10 +15,19 @@ void ForEachPagedPart(const DecoderLayer& layer, const RowBatch& batch, const Fn
   fn(batch.Scratch(), pool.rows(), layer.scratch);
 }
 
-void StorePaged(const DecoderLayer& layer, const RowBatch& batch, const Activations& x) {
+// SPADE rows have no place in a cache.
+void RotateAndStore(const DecoderLayer& layer, const RowBatch& batch, const Activations& x) {
+  const HeadLayout heads = layer.config.heads();
+  const LayerWeights& w = layer.weights;
+  const QkNorm norm{w.q_norm.data(), w.k_norm.data(), layer.config.rms_norm_epsilon};
   ForEachPagedPart(layer, batch, [&](const BatchView& rows, int64_t first, const KvView& kv) {
-    layer.backend.StoreKv(x.qkv.Slice(first, rows.rows()), layer.config.heads(), rows, kv);
+    layer.backend.RopeAndStoreKv(x.qkv.Slice(first, rows.rows()), heads, norm,
+                                 x.angles.Slice(first, rows.rows()), rows, kv);
   });
+  if (batch.spade_rows == 0) return;
+  const int64_t paged = batch.paged_rows();
+  layer.backend.Rope(x.qkv.Slice(paged, batch.spade_rows), heads, norm,
+                     x.angles.Slice(paged, batch.spade_rows));
 }
 
 void DropRowsWithoutOutput(Backend& backend, RowBatch& batch, Activations& x) {
@@ -52,14 +61,11 @@ void Attend(const DecoderLayer& layer, const RowBatch& batch, Activations& x) {
 void RunDecoderLayer(const DecoderLayer& layer, RowBatch& batch, Activations& x) {
   Backend& backend = layer.backend;
   const LayerWeights& w = layer.weights;
-  const HeadLayout heads = layer.config.heads();
   const float epsilon = layer.config.rms_norm_epsilon;
-  const QkNorm qk_norm{w.q_norm.data(), w.k_norm.data(), epsilon};
 
   backend.RmsNorm(x.hidden, w.attention_norm.data(), epsilon, x.normed);
   backend.MatMul(x.normed, w.qkv, {.bias = w.qkv_bias.data()}, x.qkv);
-  backend.Rope(x.qkv, heads, qk_norm, x.angles);
-  StorePaged(layer, batch, x);
+  RotateAndStore(layer, batch, x);
   if (layer.last) DropRowsWithoutOutput(backend, batch, x);
   if (x.rows() == 0) return;
   Attend(layer, batch, x);

@@ -41,7 +41,7 @@ int32_t ChooseHold(const HoldSituation& situation, const StageCosts& costs);
 
 // Seconds that the row may wait at an exit: `longest_wait` at most, no more than would make its
 // request miss its deadline if it gives all its tokens, and none where it ranks above another that
-// runs: nobody waits for those that come after him. Pure.
+// runs: a request does not wait for those that come after it. Pure.
 double Patience(const Urgency& urgency, double longest_wait);
 
 // Which rows wait at which boundary: ChooseHold on the share of rows that went deeper lately. How
@@ -54,7 +54,7 @@ class HoldPolicy {
   // Of `reached` rows that might have left at the boundary (at least one), `deeper` did not.
   void Observe(int32_t boundary, int64_t reached, int64_t deeper);
 
-  // Whether `together` rows, which would go beyond the boundary and all may, wait there for more.
+  // Whether `together` rows, which would go beyond the boundary and may all wait, do so for more.
   // Of the situation, boundary and share are filled in.
   bool Waits(int32_t boundary, int64_t together, HoldSituation situation,
              const StageCosts& costs) const;

@@ -198,12 +198,31 @@ void CpuBackend::RopeAngles(std::span<const int32_t> positions, std::span<const 
 void CpuBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
   SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
   SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
-  ForEachRow(qkv.rows, qkv.cols * kRotateCost, [&](int64_t row) {
-    float* head = qkv.F32Row(row);
-    for (int32_t i = 0; i < heads.q_heads + heads.kv_heads; ++i, head += heads.head_dim) {
-      const float* weight = i < heads.q_heads ? norm.q_weight : norm.k_weight;
-      row_.rope(head, heads.head_dim, weight, norm.epsilon, angles.F32Row(row));
-    }
+  ForEachRow(qkv.rows, qkv.cols * kRotateCost,
+             [&](int64_t row) { RopeRow(qkv, heads, norm, angles, row); });
+}
+
+void CpuBackend::RopeRow(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles,
+                         int64_t row) {
+  float* head = qkv.F32Row(row);
+  for (int32_t i = 0; i < heads.q_heads + heads.kv_heads; ++i, head += heads.head_dim) {
+    const float* weight = i < heads.q_heads ? norm.q_weight : norm.k_weight;
+    row_.rope(head, heads.head_dim, weight, norm.epsilon, angles.F32Row(row));
+  }
+}
+
+// A row's keys are stored while they are in the cache of the core that turned them.
+void CpuBackend::RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
+                                Tensor angles, const BatchView& batch, KvView kv) {
+  SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
+  SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0 && qkv.rows == batch.rows());
+  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  const AttentionArgs args = {
+      .qkv = static_cast<const float*>(qkv.data), .heads = heads, .batch = batch, .kv = kv};
+  const int64_t cost = qkv.cols * kRotateCost + heads.kv_cols() * kColdStoreCost;
+  ForEachRow(qkv.rows, cost, [&](int64_t row) {
+    RopeRow(qkv, heads, norm, angles, row);
+    StoreKvRow(args, row);
   });
 }
 

@@ -39,6 +39,8 @@ class CpuBackend final : public Backend {
                   Tensor angles) override;
   void Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) override;
   void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) override;
+  void RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles,
+                      const BatchView& batch, KvView kv) override;
   void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
                  Tensor out) override;
   void StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
@@ -57,6 +59,7 @@ class CpuBackend final : public Backend {
   void MultiplyDirect(const MatMulKernels& kernels, const MatMulArgs& args);
   void MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& args);
   const float* RoundToBF16(const MatMulArgs& args);
+  void RopeRow(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles, int64_t row);
   void PlanTiles(const AttentionArgs& args);
 
   const Isa isa_;

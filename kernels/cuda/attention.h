@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/batch.h"
+#include "kernels/cuda/row_ops.h"
 #include "kernels/heads.h"
 
 // Paged attention. Both caches are (num_blocks, kv_heads, block_size, head_dim), as KvView says.
@@ -44,6 +45,9 @@ struct StoreKvArgs {
 };
 // Bytes moved: keys and values once each way.
 void StoreKv(const StoreKvArgs& args, cudaStream_t stream);
+// Rope, then StoreKv of its rows. Bytes moved: qkv once, all but the values back, and keys and
+// values to the cache.
+void RopeAndStoreKv(const RopeArgs& rope, const StoreKvArgs& store, cudaStream_t stream);
 
 struct AttentionArgs {
   const float* qkv = nullptr;  // (rows, qkv_cols)

@@ -52,24 +52,38 @@ bool CudaBackend::IsPlanned(PlannedBatch& planned, const BatchView& batch,
   return true;
 }
 
-void CudaBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
+cuda::StoreKvArgs CudaBackend::PlanStore(Tensor qkv, const HeadLayout& heads,
+                                         const BatchView& batch, KvView kv) {
   SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
   SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
-  if (qkv.rows == 0) return;
   PrepareBatch(batch, heads, kv.dtype);
   const cuda::BatchPlan& plan = planned_now_->plan;
   const int32_t* positions = planned_now_->on_device + plan.tiles().size();
   const int32_t* sequences = positions + qkv.rows;
-  const cuda::StoreKvArgs args = {static_cast<const float*>(qkv.data),
-                                  heads,
-                                  positions,
-                                  sequences,
-                                  sequences + qkv.rows,
-                                  plan.table_stride(),
-                                  qkv.rows,
-                                  kv};
+  return {static_cast<const float*>(qkv.data),
+          heads,
+          positions,
+          sequences,
+          sequences + qkv.rows,
+          plan.table_stride(),
+          qkv.rows,
+          kv};
+}
+
+void CudaBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
+  if (qkv.rows == 0) return;
+  const cuda::StoreKvArgs args = PlanStore(qkv, heads, batch, kv);
   if (Notes(Operation::kStoreKv, args)) return;
   cuda::StoreKv(args, stream_);
+}
+
+void CudaBackend::RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
+                                 Tensor angles, const BatchView& batch, KvView kv) {
+  if (qkv.rows == 0) return;
+  const cuda::RopeArgs rope = RopeArgsOf(qkv, heads, norm, angles);
+  const cuda::StoreKvArgs store = PlanStore(qkv, heads, batch, kv);
+  if (Notes(Operation::kRopeAndStoreKv, rope, store)) return;
+  cuda::RopeAndStoreKv(rope, store, stream_);
 }
 
 void CudaBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,

@@ -182,12 +182,18 @@ void CudaBackend::RopeAngles(std::span<const int32_t> positions, std::span<const
                    stream_);
 }
 
-void CudaBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
+cuda::RopeArgs CudaBackend::RopeArgsOf(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
+                                       Tensor angles) {
   SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
   SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
   SPADE_CHECK(heads.head_dim <= cuda::kMaxHeadDim);
-  if (Notes(Operation::kRope, qkv, heads, norm, angles)) return;
-  cuda::Rope({MutableFloats(qkv), heads, norm, FloatsOf(angles), qkv.rows}, stream_);
+  return {MutableFloats(qkv), heads, norm, FloatsOf(angles), qkv.rows};
+}
+
+void CudaBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
+  const cuda::RopeArgs args = RopeArgsOf(qkv, heads, norm, angles);
+  if (args.rows == 0 || Notes(Operation::kRope, args)) return;
+  cuda::Rope(args, stream_);
 }
 
 void CudaBackend::StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,

@@ -58,6 +58,8 @@ class CudaBackend final : public Backend {
                   Tensor angles) override;
   void Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) override;
   void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) override;
+  void RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles,
+                      const BatchView& batch, KvView kv) override;
   void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
                  Tensor out) override;
   void StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
@@ -81,6 +83,7 @@ class CudaBackend final : public Backend {
     kMatMul,
     kRope,
     kStoreKv,
+    kRopeAndStoreKv,
     kAttention,
     kTensorAttention,
     kStartSelfAttention,
@@ -114,6 +117,10 @@ class CudaBackend final : public Backend {
   bool IsPlanned(PlannedBatch& planned, const BatchView& batch,
                  const cuda::TilePolicy& policy) const;
   void PrepareBatch(const BatchView& batch, const HeadLayout& heads, DType kv);
+  static cuda::RopeArgs RopeArgsOf(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
+                                   Tensor angles);
+  cuda::StoreKvArgs PlanStore(Tensor qkv, const HeadLayout& heads, const BatchView& batch,
+                              KvView kv);
   const cuda::AttentionTile* TilesOf(const cuda::TileGroup& group) const;
   void Attend(const cuda::TileGroup& group, cuda::AttentionArgs args);
   cuda::Courier& NextCourier();

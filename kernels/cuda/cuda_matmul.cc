@@ -145,13 +145,14 @@ void CudaBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const 
   cuda::MatMulDirect(cuda::WeightView(weight), args, stream_);
 }
 
-// Tensor cores: x is rounded, as many rows at a time as scratch holds; I8 weights too, in the other
-// half of it. The padding is zeros in both: in_features may be the stride, which tensor cores like.
+// Tensor cores: x is rounded, as many rows at a time as scratch holds; I8 weights too, in its other
+// half. The padding is zeros in both: in_features may be the stride, which tensor cores like.
 void CudaBackend::MultiplyRounded(Tensor x, DType type, const cuda::WeightView& weight,
                                   bool accumulate, Tensor out) {
   const int64_t stride = weight.stride();
   const bool converts = weight.dtype != type;
-  const auto at_once = static_cast<int64_t>(scratch_.size() / sizeof(uint16_t)) / stride / 2;
+  const auto elements = static_cast<int64_t>(scratch_.size() / sizeof(uint16_t));
+  const int64_t at_once = elements / stride / (converts ? 2 : 1);
   SPADE_CHECK(at_once > 0);
   auto* const rounded = static_cast<uint16_t*>(scratch_.data());
   uint16_t* const converted = rounded + at_once * stride;

@@ -47,6 +47,12 @@ H AbslHashValue(H state, const StartView& start) {
 namespace cuda {
 
 template <typename H>
+H AbslHashValue(H state, const RopeArgs& args) {
+  const auto& [qkv, heads, norm, angles, rows] = args;
+  return H::combine(std::move(state), qkv, heads, norm, angles, rows);
+}
+
+template <typename H>
 H AbslHashValue(H state, const WeightView& weight) {
   const auto& [data, scales, dtype, out_features, in_features] = weight;
   return H::combine(std::move(state), data, scales, dtype, out_features, in_features);

@@ -64,6 +64,10 @@ class TensorParallelBackend final : public Backend {
   void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) override {
     OnEach(&Backend::StoreKv, qkv, heads, batch, kv);
   }
+  void RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles,
+                      const BatchView& batch, KvView kv) override {
+    OnEach(&Backend::RopeAndStoreKv, qkv, heads, norm, angles, batch, kv);
+  }
   void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
                  Tensor out) override {
     OnEach(&Backend::Attention, qkv, heads, batch, kv, out);

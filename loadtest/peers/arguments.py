@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cases import Case, cases_on
+from cases import KINDS, Case, cases_on
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ def parse(description: str) -> Arguments:
     parser.add_argument("--compiled", action="store_true", help="where the engine knows the word")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decisions", type=int, nargs="*", default=[])
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--vocab-size", type=int, required=True)
     given = parser.parse_args()
     return Arguments(
@@ -37,7 +38,7 @@ def parse(description: str) -> Arguments:
         device=given.device,
         compiled=given.compiled,
         threads=given.threads,
-        cases=cases_on(given.device, given.decisions),
+        cases=cases_on(given.device, given.decisions, given.kinds),
         vocab_size=given.vocab_size,
     )
 

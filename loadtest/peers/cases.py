@@ -37,13 +37,17 @@ class Case:
         return (self.prompt if self.kind == "prefill" else self.sequences) / seconds
 
 
-def cases_on(device: str, decisions: list[int]) -> list[Case]:
+KINDS = ("decode", "prefill", "decide")
+
+
+def cases_on(device: str, decisions: list[int], kinds: list[str]) -> list[Case]:
     batches, prefill = ((1, 8, 32), 512) if device == "cpu" else ((1, 8, 64), 4096)
-    return [
+    every = [
         *(Case("decode", n, DECODE_PROMPT) for n in batches),
         Case("prefill", 1, prefill),
         *(Case("decide", n, 256) for n in decisions),
     ]
+    return [case for case in every if case.kind in kinds]
 
 
 _calls = itertools.count()

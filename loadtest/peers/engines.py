@@ -29,6 +29,10 @@ class Job:
     bench: Path  # our engine_bench
 
     @property
+    def kinds(self) -> list[str]:
+        return list(dict.fromkeys(case.kind for case in self.cases))
+
+    @property
     def decisions(self) -> list[int]:
         return [case.sequences for case in self.cases if case.kind == "decide"]
 
@@ -68,9 +72,12 @@ class Spade(Engine):
 
     def measure(self, job: Job) -> dict[str, float]:
         command: list[str | Path] = [job.bench, "--shape", job.shape, "--dtype", job.dtype, "--json"]
+        if len(job.kinds) == 1:
+            command += ["--only", job.kinds[0]]
         command += ["--cache", job.checkpoint.parent, "--threads", str(job.threads), "--repeats", "3"]
         command += ["--device", job.device, "--compute", job.dtype]
-        command += ["--decisions", ",".join(map(str, job.decisions))]
+        if job.decisions:
+            command += ["--decisions", ",".join(map(str, job.decisions))]
         return {line["case"]: line["seconds"] for line in lines_of(command)}  # type: ignore[misc]
 
 
@@ -129,7 +136,7 @@ class Python(Engine):
         command: list[str | Path] = [sys.executable, HERE / self.program, "--model", self._model(job)]
         command += ["--dtype", job.dtype, "--device", job.device, "--vocab-size", str(vocab)]
         command += ["--threads", str(job.threads), "--decisions", *map(str, job.decisions)]
-        command += self.options(job)
+        command += ["--kinds", *job.kinds, *self.options(job)]
         return {line["case"]: line["seconds"] for line in lines_of(command)}  # type: ignore[misc]
 
 

@@ -14,7 +14,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cases import cases_on
+from cases import KINDS, cases_on
 from engines import ENGINES, HERE, Job
 from report import Rates, markdown, svg
 
@@ -30,6 +30,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decisions", type=int, nargs="*", default=[1, 32], help="at once")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="of cases")
     parser.add_argument("--engines", nargs="*", choices=ENGINES, help="default: all that have type and device")
     parser.add_argument("--bench", type=Path, default=ROOT / "build/tests/bench/engine_bench")
     parser.add_argument("--cache", type=Path, default=ROOT / "build/peers/models")
@@ -82,7 +83,7 @@ def main() -> None:
         dtype=given.dtype,
         device=given.device,
         threads=given.threads,
-        cases=cases_on(given.device, given.decisions),
+        cases=cases_on(given.device, given.decisions, given.kinds),
         checkpoint=given.cache / given.shape,
         work=given.cache,
         bench=given.bench,

@@ -61,6 +61,10 @@ void TimedBackend::RopeAngles(std::span<const int32_t> positions, std::span<cons
 void TimedBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
   Note([&] { backend_->Rope(qkv, heads, norm, angles); });
 }
+void TimedBackend::RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
+                                  Tensor angles, const BatchView& batch, KvView kv) {
+  Note([&] { backend_->RopeAndStoreKv(qkv, heads, norm, angles, batch, kv); });
+}
 void TimedBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
   Note([&] { backend_->StoreKv(qkv, heads, batch, kv); });
 }

@@ -45,6 +45,8 @@ class TimedBackend final : public Backend {
                   Tensor angles) override;
   void Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) override;
   void StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) override;
+  void RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles,
+                      const BatchView& batch, KvView kv) override;
   void Attention(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv,
                  Tensor out) override;
   void StartSelfAttention(Tensor qkv, const HeadLayout& heads, StartView start,
