@@ -26,7 +26,7 @@ struct KvView {
   void* keys = nullptr;    // (num_blocks, num_kv_heads, block_size, head_dim) elements
   void* values = nullptr;  // (num_blocks, num_kv_heads, block_size, head_dim) elements
   DType dtype = DType::kF32;
-  int32_t block_size = 0;
+  int32_t block_size = 0;  // a multiple of 8
 };
 
 // Keys and values of the start token at one layer, after RoPE at position 0: the constants of the

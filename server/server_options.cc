@@ -34,8 +34,7 @@ struct Flags {
   std::string log_format = "text";
 };
 
-const std::map<std::string, DType> kKvDtypes = {
-    {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
+const std::map<std::string, DType> kKvDtypes = {{"f32", DType::kF32}, {"bf16", DType::kBF16}};
 
 // "host:port", "[v6]:port" or "unix:path"; empty string: valid.
 std::string CheckAddress(const std::string& address) {
@@ -109,10 +108,13 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->group("Compute and memory");
   app.add_option(
          "--compute", engine.compute,
-         "Type of products; bf16 is the fast one for bf16 weights, int8 for int8 weights (cpu; it "
-         "rounds activations to 8 bits, so auto never takes it); auto: the calibration's, else "
-         "bf16 on cuda and where the processor has AVX512-BF16, else f32")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
+         "Type of products; bf16 is the fast one for bf16 weights (cuda: also for int8, as f16 is "
+         "for "
+         "f16), int8 for int8 weights (cpu; it rounds activations to 8 bits, so auto never takes "
+         "it); "
+         "auto: the calibration's, else the fast one on cuda and bf16 where the processor has "
+         "AVX512-BF16, else f32")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}))
       ->capture_default_str()
       ->group("Compute and memory");
   app.add_option("--threads", engine.backend.num_threads,
@@ -121,7 +123,7 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str()
       ->group("Compute and memory");
   app.add_option("--kv-dtype", flags.kv_dtype, "Stored keys and values")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str()
       ->group("Compute and memory");
   app.add_option("--kv-memory", flags.kv_memory,
@@ -131,8 +133,8 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->transform(CLI::AsSizeValue(false))
       ->capture_default_str()
       ->group("Compute and memory");
-  app.add_option("--block-size", engine.block_size, "Positions per KV block")
-      ->check(CLI::Range(1, 1024))
+  app.add_option("--block-size", engine.block_size, "Positions per KV block, a multiple of 8")
+      ->check(CLI::Range(8, 1024))
       ->capture_default_str()
       ->group("Compute and memory");
   app.add_flag("--no-prefix-cache", flags.no_prefix_cache, "Compute shared prefixes every time")

@@ -99,6 +99,8 @@ absl::StatusOr<std::vector<float>> Values(const SafeTensorsFile& file, const std
 
 namespace {
 
+constexpr double kLeastMismatch = 1e-9;
+
 absl::StatusOr<Compute> ParseCompute(const Json& description) {
   SPADE_ASSIGN_OR_RETURN(const std::string name, Text(description, "compute"));
   for (const Compute compute : kComputes) {
@@ -129,7 +131,9 @@ absl::StatusOr<std::string> Digest(const Json& object, const char* key) {
 absl::StatusOr<Certificate> ParseCertificate(const Json& entry, int64_t exits) {
   Certificate certificate;
   SPADE_ASSIGN_OR_RETURN(const Json* bound, Member(entry, "max_mismatch"));
-  SPADE_ASSIGN_OR_RETURN(certificate.max_mismatch, Number(*bound, "max_mismatch", 0, 1));
+  // MismatchMonitor takes neither of 0 and 1.
+  SPADE_ASSIGN_OR_RETURN(certificate.max_mismatch,
+                         Number(*bound, "max_mismatch", kLeastMismatch, 1 - kLeastMismatch));
   SPADE_ASSIGN_OR_RETURN(const Json* thresholds, List(entry, "thresholds", exits));
   for (const Json& value : *thresholds) {
     SPADE_ASSIGN_OR_RETURN(const double threshold, Number(value, "thresholds", 0, 1e6));

@@ -1,6 +1,7 @@
 #include "engine/kv/kv_cache.h"
 
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,6 +18,11 @@ absl::StatusOr<int64_t> TotalBytes(const KvShape& shape, int32_t num_blocks) {
         absl::StrCat("the KV cache's shape has an empty dimension: ", shape.num_layers, " layers, ",
                      shape.num_kv_heads, " KV heads, head size ", shape.head_dim, ", block size ",
                      shape.block_size));
+  }
+  if (shape.dtype != DType::kF32 && shape.dtype != DType::kBF16) {
+    return absl::InvalidArgumentError(absl::StrCat("kv_dtype: keys and values cannot be stored in ",
+                                                   std::string(NameOf(shape.dtype)),
+                                                   "; use f32 or bf16"));
   }
   int64_t bytes = 2 * static_cast<int64_t>(SizeOf(shape.dtype));
   for (const int32_t factor :

@@ -29,9 +29,10 @@ struct KvShape {
 // Allocated once; move-only. Not thread-safe: owned by the engine's loop.
 class KvCache {
  public:
-  // INVALID_ARGUMENT for an empty shape, too many bytes to address, or no block at all (the memory
-  // set for the cache is less than one block); RESOURCE_EXHAUSTED, saying how much was asked for,
-  // when the backend has too little memory. `backend` outlives the cache.
+  // INVALID_ARGUMENT for an empty shape, a type that is neither F32 nor BF16, too many bytes to
+  // address, or no block at all (the memory set for the cache is less than one block);
+  // RESOURCE_EXHAUSTED, saying how much was asked for, when the backend has too little memory.
+  // `backend` outlives the cache.
   static absl::StatusOr<KvCache> Create(Backend& backend, const KvShape& shape, int32_t num_blocks,
                                         int32_t num_scratch_blocks = 0);
 

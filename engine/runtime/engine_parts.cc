@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t kMaxJsonBytes = size_t{256} << 20;
 constexpr int64_t kLogitsBudget = int64_t{64} << 20;  // bytes of one slice of logits
+constexpr int32_t kBlockSizeStep = 8;                 // see KvView
 constexpr int32_t kMaxBlockSize = 1024;
 
 absl::Status Annotate(const absl::Status& status, absl::string_view where) {
@@ -34,14 +35,15 @@ absl::Status CheckOptions(const EngineOptions& options) {
     if (value > 0) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, ": must be at least 1"));
   };
-  SPADE_RETURN_IF_ERROR(positive("block_size", options.block_size));
   SPADE_RETURN_IF_ERROR(positive("max_rows", options.max_rows));
   SPADE_RETURN_IF_ERROR(positive("max_sequences", options.max_sequences));
   SPADE_RETURN_IF_ERROR(positive("max_queued_requests", options.max_queued_requests));
   SPADE_RETURN_IF_ERROR(positive("max_queued_tokens", options.max_queued_tokens));
-  if (options.block_size > kMaxBlockSize) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("block_size is ", options.block_size, ": at most ", kMaxBlockSize));
+  if (options.block_size < kBlockSizeStep || options.block_size > kMaxBlockSize ||
+      options.block_size % kBlockSizeStep != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("block_size is ", options.block_size,
+                                                   ": must be a multiple of ", kBlockSizeStep,
+                                                   ", at most ", kMaxBlockSize));
   }
   if (options.max_context < 0 || options.kv_memory_bytes < 0) {
     return absl::InvalidArgumentError("max_context and the KV memory must not be negative");

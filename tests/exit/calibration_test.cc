@@ -260,6 +260,8 @@ INSTANTIATE_TEST_SUITE_P(
         Damage{"thresholds_short", [](Json& d) { d["certificates"][0]["thresholds"] = {0.1}; }},
         Damage{"threshold_null", [](Json& d) { d["certificates"][0]["thresholds"][0] = nullptr; }},
         Damage{"threshold_minus", [](Json& d) { d["certificates"][0]["thresholds"][0] = -1; }},
+        Damage{"bound_of_zero", [](Json& d) { d["certificates"][0]["max_mismatch"] = 0; }},
+        Damage{"bound_of_one", [](Json& d) { d["certificates"][1]["max_mismatch"] = 1; }},
         Damage{"bound_above_one", [](Json& d) { d["certificates"][0]["max_mismatch"] = 1.5; }},
         Damage{"bounds_descend",
                [](Json& d) { std::swap(d["certificates"][0], d["certificates"][1]); }},

@@ -125,6 +125,17 @@ TEST(KvCacheTest, RefusesAnEmptyShape) {
   EXPECT_TRUE(absl::IsInvalidArgument(KvCache::Create(backend, shape, 1).status()));
 }
 
+TEST(KvCacheTest, RefusesTypesThatNoBackendStores) {
+  MemoryOnlyBackend backend(1 << 20);
+  for (const DType dtype : {DType::kF16, DType::kI8, DType::kI32}) {
+    KvShape shape = kShape;
+    shape.dtype = dtype;
+    const absl::Status status = KvCache::Create(backend, shape, 1).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("use f32 or bf16"));
+  }
+}
+
 TEST(KvCacheTest, RefusesABlockOfMoreBytesThanFit) {
   MemoryOnlyBackend backend(1 << 20);
   constexpr int32_t kMax = std::numeric_limits<int32_t>::max();

@@ -80,8 +80,13 @@ TEST(CreateTest, BadOptions) {
   options.max_rows = 0;
   ExpectNames(CreateStatus(options), "max_rows");
   options = SmallOptions();
-  options.block_size = -1;
-  ExpectNames(CreateStatus(options), "block_size");
+  for (const int32_t block_size : {-8, 0, 7, 12, 2048}) {
+    options.block_size = block_size;
+    ExpectNames(CreateStatus(options), "block_size");
+  }
+  options = SmallOptions();
+  options.kv_dtype = DType::kF16;
+  ExpectNames(CreateStatus(options), "kv_dtype");
   options = SmallOptions();
   options.kv_memory_bytes = 1;
   ExpectNames(CreateStatus(options), "--kv-memory");

@@ -12,22 +12,6 @@
 namespace spade::testing {
 namespace {
 
-// Rounds to nearest even through the double grid of the half format.
-uint16_t FloatToF16(float value) {
-  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
-  const double magnitude = std::fabs(static_cast<double>(value));
-  if (std::isnan(value)) return 0x7e00;
-  if (magnitude == 0) return sign;
-  if (magnitude >= 65520) return static_cast<uint16_t>(sign | 0x7c00);
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  const int scale = std::max(exponent - 11, -24);  // of the last mantissa bit
-  const auto units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, -scale)));
-  // Adding the exponent field lets a mantissa that rounds up carry into it.
-  const int field = scale == -24 ? units : ((scale + 24) << 10) + units;
-  return static_cast<uint16_t>(sign | field);
-}
-
 float LoadElement(const void* data, int64_t index, DType dtype) {
   if (dtype == DType::kF32) return static_cast<const float*>(data)[index];
   const uint16_t bits = static_cast<const uint16_t*>(data)[index];

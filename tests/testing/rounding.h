@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "kernels/backend.h"
@@ -13,17 +14,27 @@ namespace spade::testing {
 
 inline float NearestBF16(float value) { return BF16ToFloat(FloatToBF16(value)); }
 
-// The nearest F16, to even, and its largest for what is beyond.
+// Rounds to nearest even through the double grid of the half format.
+inline uint16_t FloatToF16(float value) {
+  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  const double magnitude = std::fabs(static_cast<double>(value));
+  if (std::isnan(value)) return 0x7e00;
+  if (magnitude == 0) return sign;
+  if (magnitude >= 65520) return static_cast<uint16_t>(sign | 0x7c00);
+  int exponent = 0;
+  std::frexp(magnitude, &exponent);
+  const int scale = std::max(exponent - 11, -24);  // of the last mantissa bit
+  const auto units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, -scale)));
+  // Adding the exponent field lets a mantissa that rounds up carry into it.
+  const int field = scale == -24 ? units : ((scale + 24) << 10) + units;
+  return static_cast<uint16_t>(sign | field);
+}
+
+// The nearest F16, its largest for what is beyond.
 inline float NearestF16(float value) {
   constexpr float kLargest = 65504;
-  if (std::isnan(value)) return value;
-  if (std::fabs(value) >= kLargest) return std::copysign(kLargest, value);
-  constexpr int kBits = 11;
-  constexpr int kLeastExponent = -13;  // of normal numbers, as frexp counts
-  int exponent = 0;
-  std::frexp(value, &exponent);
-  const int shift = kBits - std::max(exponent, kLeastExponent);
-  return std::ldexp(std::nearbyint(std::ldexp(value, shift)), -shift);
+  if (std::fabs(value) > kLargest) value = std::copysign(kLargest, value);
+  return F16ToFloat(FloatToF16(value));
 }
 
 // A group of inputs in steps of a 127th of its largest.

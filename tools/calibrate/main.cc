@@ -63,7 +63,7 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
       ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
   app.add_option("--max-mismatch", arguments.calibrate.max_mismatches,
                  "bounds to certify (default 0.005 0.01 0.02 0.05 0.1)")
-      ->check(CLI::Range(1e-6, 1.0));
+      ->check(CLI::Range(1e-6, 0.9999));
   app.add_option("--confidence", arguments.calibrate.confidence, "of every certificate")
       ->check(CLI::Range(0.5, 0.9999))
       ->capture_default_str();
