@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace spade {
@@ -39,6 +40,16 @@ constexpr std::string_view NameOf(DType dtype) {
   return "?";
 }
 
+// Those that weights may have in memory.
+inline constexpr DType kWeightTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};
+
+constexpr std::optional<DType> WeightTypeNamed(std::string_view name) {
+  for (const DType dtype : kWeightTypes) {
+    if (name == NameOf(dtype)) return dtype;
+  }
+  return std::nullopt;
+}
+
 // The type that the inputs of a matrix product are rounded to; sums are F32.
 enum class Compute : uint8_t {
   kF32,   // none is rounded
@@ -73,6 +84,8 @@ constexpr uint16_t FloatToBF16(float value) {
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+
+inline constexpr float kMaxF16 = 65504;
 
 constexpr float F16ToFloat(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;

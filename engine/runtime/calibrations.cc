@@ -16,11 +16,8 @@ namespace {
 // Whether "auto" may stand for these products: the device has them, and int8 is never chosen for
 // the user.
 bool MayBeChosen(const BackendOptions& backend, Compute compute, const std::string& weights) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
-    if (weights != NameOf(dtype)) continue;
-    return compute != Compute::kI8 && Suits(backend, compute, dtype);
-  }
-  return false;
+  const std::optional<DType> dtype = WeightTypeNamed(weights);
+  return dtype && compute != Compute::kI8 && Suits(backend, compute, *dtype);
 }
 
 absl::Status CheckIdentity(const CalibrationIdentity& calibration, const BackendOptions& backend,

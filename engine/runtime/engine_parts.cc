@@ -77,9 +77,7 @@ absl::StatusOr<DType> ChooseDType(const std::string& name, const ModelConfig& co
         checkpoint.Find("model.embed_tokens.weight", config.vocab_size, config.hidden_size));
     return embedding.dtype;
   }
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
-    if (name == NameOf(dtype)) return dtype;
-  }
+  if (const std::optional<DType> dtype = WeightTypeNamed(name)) return *dtype;
   return absl::InvalidArgumentError(
       absl::StrCat("weight_dtype: \"", name, "\" is none of auto, f32, f16, bf16, int8"));
 }

@@ -90,7 +90,7 @@ void EngineLoop::Commit() {
   ran_.clear();
   for (const StepItem& item : items_) {
     if (LeftAsDecision(item)) continue;
-    if (item.generated != nullptr && item.generated->early() != nullptr) {
+    if (EarlyOf(item) != nullptr) {
       CommitGenerated(item);
     } else {
       ran_.push_back({item.rows.sequence, item.rows.first + item.rows.count, num_stages()});

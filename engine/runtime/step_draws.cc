@@ -24,13 +24,13 @@ void StepRunner::DrawFromBackend(std::span<const OutputRow> outputs, std::span<S
   for (size_t i = 0; i < outputs.size(); ++i) {
     StepItem& item = item_of(outputs[i]);
     const int32_t position = outputs[i].position;
+    const RowUse use = UseOf(item, position);
     const bool asked =
         next < queries_.queries.size() && queries_.queries[next].row == static_cast<int32_t>(i);
     if (asked) {
-      UseAnswer(item, position, UseOf(item, position),
-                TokenOf(queries_.queries[next], logit_answers_[next]));
+      UseAnswer(item, position, use, TokenOf(queries_.queries[next], logit_answers_[next]));
       ++next;
-    } else if (UseOf(item, position) != RowUse::kNothing) {
+    } else if (use != RowUse::kNothing) {
       const Tensor row = logits.Slice(static_cast<int64_t>(i), 1);
       UseLogits(item, position, {backend_->HostView(row), static_cast<size_t>(row.cols)},
                 scratch_[0].sampler);

@@ -21,9 +21,9 @@ std::optional<int32_t> ProbeAt(const StepItem& item, int32_t layer) {
 }
 
 bool HasParkedAt(const StepItem& item, int32_t boundary) {
-  if (item.generated == nullptr || item.generated->early() == nullptr) return false;
-  const std::vector<ParkedToken>& parked = item.generated->early()->parked();
-  return !parked.empty() && parked.back().boundary == boundary;
+  EarlyTokens* const early = EarlyOf(item);
+  return early != nullptr && !early->parked().empty() &&
+         early->parked().back().boundary == boundary;
 }
 
 }  // namespace

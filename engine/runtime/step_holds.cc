@@ -11,7 +11,7 @@ namespace {
 // Whether the item's newest row gives a FAST token of a sequence that decodes: others run until it
 // does.
 bool GivesFastToken(const StepItem& item) {
-  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
+  const EarlyTokens* const early = EarlyOf(item);
   return early != nullptr && !early->drafts() && item.rows.samples && item.rows.count == 1 &&
          item.sequence->num_output() > 0;
 }

@@ -153,7 +153,7 @@ void StepRunner::UseLogits(StepItem& item, int32_t position, std::span<const flo
   UseAnswer(item, position, use, std::move(token));
 }
 
-void StepRunner::UseAnswer(StepItem& item, int32_t position, RowUse use, SampledToken token) {
+void UseAnswer(StepItem& item, int32_t position, RowUse use, SampledToken token) {
   switch (use) {
     case RowUse::kNothing:
       return;

@@ -23,15 +23,22 @@ enum class RowUse {
   kToken,        // the next output token
 };
 RowUse UseOf(const StepItem& item, int32_t position);
+// Takes the token that the row gave for that use.
+void UseAnswer(StepItem& item, int32_t position, RowUse use, SampledToken token);
 
 // The item is a decision that left at an exit.
 inline bool LeftAsDecision(const StepItem& item) {
   return item.generated == nullptr && item.request->decision->exit().has_value();
 }
 
+// The item's early exits; null: of a decision, or EXACT.
+inline EarlyTokens* EarlyOf(const StepItem& item) {
+  return item.generated == nullptr ? nullptr : item.generated->early();
+}
+
 // The exit that the item's newest generated row took in this step; null: none.
 inline const TokenExitTaken* TokenExitOf(const StepItem& item) {
-  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
+  const EarlyTokens* const early = EarlyOf(item);
   return early != nullptr && early->taken() ? &*early->taken() : nullptr;
 }
 
@@ -44,7 +51,7 @@ inline bool LeavesAt(const StepItem& item, int32_t boundary) {
 // The item's newest row, if it waits at an exit: since an earlier step (StepPlan::held), or after
 // Climb still or from now on. It gave no token then. Null: it does not.
 inline const HeldRow* HeldRowOf(const StepItem& item) {
-  const EarlyTokens* early = item.generated == nullptr ? nullptr : item.generated->early();
+  const EarlyTokens* const early = EarlyOf(item);
   return early != nullptr && early->held() ? &*early->held() : nullptr;
 }
 

@@ -189,9 +189,7 @@ int32_t StepRunner::AddTable(const Sequence& sequence) {
 }
 
 void StepRunner::AddRider(StepItem& item, int32_t index) {
-  if (item.generated != nullptr && item.generated->early() != nullptr) {
-    item.generated->early()->BeginStep();
-  }
+  if (EarlyTokens* const early = EarlyOf(item)) early->BeginStep();
   if (HeldRowOf(item) != nullptr) {
     held_riders_.push_back({index, AddTable(*item.sequence), item.sequence->length(), 0, 0});
     return;

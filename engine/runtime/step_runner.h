@@ -23,8 +23,6 @@
 
 namespace spade {
 
-enum class RowUse;
-
 // The planned rows of one sequence with what the step must know of it.
 struct StepItem {
   PlannedRows rows;
@@ -164,7 +162,6 @@ class StepRunner {
   void DrawFromHost(std::span<const OutputRow> outputs, std::span<StepItem> items);
   void UseLogits(StepItem& item, int32_t position, std::span<const float> logits,
                  SamplerScratch& scratch);
-  static void UseAnswer(StepItem& item, int32_t position, RowUse use, SampledToken token);
 
   // step_draws.cc: the same by the backend's LogitReader.
   void DrawFromBackend(std::span<const OutputRow> outputs, std::span<StepItem> items);

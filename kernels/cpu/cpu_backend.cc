@@ -31,6 +31,18 @@ constexpr int64_t kTrigonometryCost = 50;
 constexpr int64_t kGatherCost = 8;      // a cache line each
 constexpr int64_t kColdStoreCost = 64;  // a cache line each, from memory and back
 
+void CheckRope(const Tensor& qkv, const HeadLayout& heads, const Tensor& angles) {
+  SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
+  SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
+}
+
+AttentionArgs StoreArgs(const Tensor& qkv, const HeadLayout& heads, const BatchView& batch,
+                        const KvView& kv) {
+  SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
+  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  return {.qkv = static_cast<const float*>(qkv.data), .heads = heads, .batch = batch, .kv = kv};
+}
+
 }  // namespace
 
 CpuBackend::CpuBackend(Isa isa, Compute compute, int32_t num_threads, bool pin_threads)
@@ -196,8 +208,7 @@ void CpuBackend::RopeAngles(std::span<const int32_t> positions, std::span<const 
 }
 
 void CpuBackend::Rope(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles) {
-  SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
-  SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0);
+  CheckRope(qkv, heads, angles);
   ForEachRow(qkv.rows, qkv.cols * kRotateCost,
              [&](int64_t row) { RopeRow(qkv, heads, norm, angles, row); });
 }
@@ -214,11 +225,8 @@ void CpuBackend::RopeRow(Tensor qkv, const HeadLayout& heads, const QkNorm& norm
 // A row's keys are stored while they are in the cache of the core that turned them.
 void CpuBackend::RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNorm& norm,
                                 Tensor angles, const BatchView& batch, KvView kv) {
-  SPADE_CHECK(qkv.cols == heads.qkv_cols() && angles.cols == heads.head_dim);
-  SPADE_CHECK(qkv.rows == angles.rows && heads.head_dim % 8 == 0 && qkv.rows == batch.rows());
-  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
-  const AttentionArgs args = {
-      .qkv = static_cast<const float*>(qkv.data), .heads = heads, .batch = batch, .kv = kv};
+  CheckRope(qkv, heads, angles);
+  const AttentionArgs args = StoreArgs(qkv, heads, batch, kv);
   const int64_t cost = qkv.cols * kRotateCost + heads.kv_cols() * kColdStoreCost;
   ForEachRow(qkv.rows, cost, [&](int64_t row) {
     RopeRow(qkv, heads, norm, angles, row);
@@ -227,10 +235,7 @@ void CpuBackend::RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNor
 }
 
 void CpuBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
-  SPADE_CHECK(qkv.rows == batch.rows() && qkv.cols == heads.qkv_cols());
-  SPADE_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
-  const AttentionArgs args = {
-      .qkv = static_cast<const float*>(qkv.data), .heads = heads, .batch = batch, .kv = kv};
+  const AttentionArgs args = StoreArgs(qkv, heads, batch, kv);
   ForEachRow(qkv.rows, heads.kv_cols() * kColdStoreCost,
              [&](int64_t row) { StoreKvRow(args, row); });
 }

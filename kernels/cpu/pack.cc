@@ -14,8 +14,6 @@
 namespace spade {
 namespace {
 
-constexpr float kMaxF16 = 65504.0f;
-
 // Rounds to nearest even; |value| <= kMaxF16.
 uint16_t FloatToF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

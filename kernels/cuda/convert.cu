@@ -9,7 +9,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
-constexpr float kMaxF16 = 65504.0f;
 constexpr float kMaxF32 = 3.402823466e38f;
 
 unsigned Blocks(int64_t count, int64_t per_block) {

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/dtype.h"
+
 // Device code only. How weights and caches are stored, and loads of eight neighbours at once.
 
 namespace spade::cuda {
@@ -47,8 +49,7 @@ __device__ T NearestOf(float value) {
 }
 template <>
 __device__ inline Half NearestOf<Half>(float value) {
-  constexpr float kLargest = 65504.0f;
-  return FromFloat<Half>(fabsf(value) > kLargest ? copysignf(kLargest, value) : value);
+  return FromFloat<Half>(fabsf(value) > kMaxF16 ? copysignf(kMaxF16, value) : value);
 }
 
 template <class T>

@@ -54,7 +54,7 @@ TEST_P(RunOrderTest, AttentionOfLongRuns) {
 
 TEST_P(RunOrderTest, Products) {
   const std::vector<float> x = RandomFloats(9 * 300, 1);
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
+  for (const DType dtype : kWeightTypes) {
     const std::vector<float> values = RandomFloats(40 * 300, 2);
     ExpectOneResult([&] { return MatMul(x, 9, Pack(values, 40, 300, dtype)); });
   }

@@ -7,8 +7,6 @@
 namespace spade::testing {
 namespace {
 
-constexpr DType kWeightTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};
-
 using InvarianceTest = DeviceTest;
 
 std::vector<float> Rows(const std::vector<float>& values, int64_t cols, int64_t first,

@@ -6,6 +6,8 @@
 #include <random>
 #include <utility>
 
+#include "tests/testing/rounding.h"
+
 namespace spade::testing {
 
 KvFixture::KvFixture(Backend& backend, const KvShape& shape, uint32_t seed)
@@ -63,7 +65,7 @@ std::vector<double> KvFixture::Reference(const Row& row) const {
   const HeadLayout& heads = shape_.heads;
   const int64_t dim = heads.head_dim;
   const auto stored = [&](float value) {
-    return shape_.dtype == DType::kBF16 ? BF16ToFloat(FloatToBF16(value)) : value;
+    return shape_.dtype == DType::kBF16 ? NearestBF16(value) : value;
   };
   std::vector<double> out(heads.q_cols());
   for (int32_t head = 0; head < heads.q_heads; ++head) {

@@ -10,8 +10,6 @@
 namespace spade::testing {
 namespace {
 
-constexpr DType kWeightTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};
-
 struct Shape {
   int64_t rows;
   int64_t in;

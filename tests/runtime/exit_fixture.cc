@@ -55,6 +55,19 @@ TokenCalibration OpenCalibration() {
   return calibration;
 }
 
+// The tokens of all of them, at once.
+std::vector<std::vector<TokenId>> RunTogether(Engine& engine,
+                                              std::vector<GenerateRequest> requests) {
+  std::vector<std::shared_ptr<Collector>> sinks;
+  for (GenerateRequest& request : requests) {
+    sinks.push_back(std::make_shared<Collector>());
+    EXPECT_TRUE(engine.Generate(std::move(request), sinks.back()).ok());
+  }
+  std::vector<std::vector<TokenId>> tokens;
+  for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
+  return tokens;
+}
+
 GenerateRequest MixedRequest(int i, int exact_every) {
   const ExitMode mode = (i + 1) % exact_every == 0 ? ExitMode::kExact : ExitMode::kFast;
   const auto seed = static_cast<uint32_t>(200 + i);
@@ -157,26 +170,17 @@ std::vector<std::vector<TokenId>> GenerateTogether(EngineOptions options,
   options.max_rows = 24;
   options.max_sequences = 4;
   const TestEngine engine = MakeEngine(options);
-  std::vector<std::shared_ptr<Collector>> sinks;
+  std::vector<GenerateRequest> requests;
   for (const int length : {5, 30, 11}) {
-    sinks.push_back(std::make_shared<Collector>());
-    auto request = MakeRequest(prompt(length, static_cast<uint32_t>(length)), 4);
-    EXPECT_TRUE(engine->Generate(std::move(request), sinks.back()).ok());
+    requests.push_back(MakeRequest(prompt(length, static_cast<uint32_t>(length)), 4));
   }
-  std::vector<std::vector<TokenId>> tokens;
-  for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
-  return tokens;
+  return RunTogether(*engine, std::move(requests));
 }
 
 std::vector<std::vector<TokenId>> RunMixed(Engine& engine, int num_requests, int exact_every) {
-  std::vector<std::shared_ptr<Collector>> sinks;
-  for (int i = 0; i < num_requests; ++i) {
-    sinks.push_back(std::make_shared<Collector>());
-    EXPECT_TRUE(engine.Generate(MixedRequest(i, exact_every), sinks.back()).ok());
-  }
-  std::vector<std::vector<TokenId>> tokens;
-  for (const auto& sequences : WaitForAll(sinks)) tokens.push_back(sequences.at(0).tokens);
-  return tokens;
+  std::vector<GenerateRequest> requests;
+  for (int i = 0; i < num_requests; ++i) requests.push_back(MixedRequest(i, exact_every));
+  return RunTogether(engine, std::move(requests));
 }
 
 std::vector<std::vector<TokenId>> RunMixedAlone(Engine& engine, int num_requests, int exact_every) {

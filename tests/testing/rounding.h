@@ -32,8 +32,7 @@ inline uint16_t FloatToF16(float value) {
 
 // The nearest F16, its largest for what is beyond.
 inline float NearestF16(float value) {
-  constexpr float kLargest = 65504;
-  if (std::fabs(value) > kLargest) value = std::copysign(kLargest, value);
+  if (std::fabs(value) > kMaxF16) value = std::copysign(kMaxF16, value);
   return F16ToFloat(FloatToF16(value));
 }
 

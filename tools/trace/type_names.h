@@ -17,7 +17,4 @@ auto ByName(const Types& types) {
   return names;
 }
 
-// Those that weights may have in memory.
-inline constexpr DType kWeightTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};
-
 }  // namespace spade
