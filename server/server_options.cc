@@ -122,7 +122,9 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group("Compute and memory");
-  app.add_option("--kv-dtype", flags.kv_dtype, "Stored keys and values")
+  app.add_option("--kv-dtype", flags.kv_dtype,
+                 "Stored keys and values; with bf16, and products not in f32, attention is in bf16 "
+                 "too where the device multiplies it by itself: AVX512-BF16, tensor cores")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str()
       ->group("Compute and memory");

@@ -24,6 +24,14 @@ absl::Status CheckOptions(const ModelOptions& options) {
   return absl::OkStatus();
 }
 
+// Asks for what says where the layer's weights are: since it was last read those of all layers have
+// passed through the caches, and each of its lines would be waited for in turn.
+void Fetch(const LayerWeights& layer) {
+  constexpr size_t kLine = 64;
+  const auto* bytes = reinterpret_cast<const std::byte*>(&layer);
+  for (size_t i = 0; i < sizeof(layer); i += kLine) __builtin_prefetch(bytes + i);
+}
+
 absl::StatusOr<std::vector<StageRange>> StagesOf(std::span<const int32_t> exit_layers,
                                                  int32_t num_layers) {
   std::vector<StageRange> stages;
@@ -85,6 +93,7 @@ void StagedModel::RunStage(int32_t stage, RowBatch& batch, std::span<const KvVie
 void StagedModel::RunLayers(StageRange range, RowBatch& batch, std::span<const KvView> kv) {
   for (int32_t layer = range.first; layer < range.last; ++layer) {
     const auto index = static_cast<size_t>(layer);
+    Fetch(weights_.layers[index]);
     RunDecoderLayer({.backend = *backend_,
                      .config = shard_,
                      .weights = weights_.layers[index],

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/attention_tile.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
@@ -32,13 +33,9 @@ HWY_INLINE hn::Vec<D> LoadKv(D d, const hwy::bfloat16_t* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), from));
 }
 
-// Up to kTileQueries queries with one KV head, and their working memory. Scores lie by chunks of a
-// vector's positions, (chunks, kTileQueries, lanes), so that a chunk's are near each other.
-struct Queries {
-  int64_t count = 0;
-  int64_t max_length = 0;         // of lengths
-  int64_t lengths[kTileQueries];  // positions each attends to
-  float* outs[kTileQueries];      // (head_dim)
+// Scores lie by chunks of a vector's positions, (chunks, kTileQueries, lanes), so that a chunk's
+// are near each other.
+struct Queries : TileQueries {
   float inverse_sums[kTileQueries];
   float* query = nullptr;   // (count, kQueryStride), scaled
   float* result = nullptr;  // (count, kQueryStride)
@@ -48,45 +45,25 @@ struct Queries {
 Queries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
                       float* scratch) {
   const int64_t dim = args.heads.head_dim;
-  const int64_t group = args.queries_per_kv();
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   Queries queries;
-  queries.count = std::min(kTileQueries, tile.num_rows * group - first);
+  Locate(args, tile, first, queries);
   queries.query = scratch;
   queries.result = scratch + kTileQueries * kQueryStride;
   queries.scores = queries.result + kTileQueries * kQueryStride;
-  for (int64_t i = 0; i < queries.count; ++i) {
-    const int64_t row = tile.first_row + (first + i) / group;
-    const int64_t column = (tile.kv_head * group + (first + i) % group) * dim;
-    const float* query = args.qkv + row * args.heads.qkv_cols() + column;
-    for (int64_t k = 0; k < dim; ++k) queries.query[i * kQueryStride + k] = query[k] * scale;
-    std::fill_n(queries.result + i * kQueryStride, dim, 0.0f);
-    queries.outs[i] = args.out + row * args.heads.q_cols() + column;
-    queries.lengths[i] = int64_t{args.batch.positions[row]} + 1;
-    queries.max_length = std::max(queries.max_length, queries.lengths[i]);
+  for (int64_t q = 0; q < queries.count; ++q) {
+    float* query = queries.query + q * kQueryStride;
+    for (int64_t i = 0; i < dim; ++i) query[i] = queries.queries[q][i] * scale;
+    std::fill_n(queries.result + q * kQueryStride, dim, 0.0f);
   }
   return queries;
 }
 
-// Where the keys or values of one sequence and KV head lie.
+// Values of `position`.
 template <class T>
-struct HeadCache {
-  // Of the block that holds `position`.
-  const T* Block(int64_t position) const {
-    return head + table[position / block_size] * block_stride;
-  }
-  // Keys of `position`, dimension by dimension block_size apart.
-  const T* Keys(int64_t position) const { return Block(position) + position % block_size; }
-  const T* Values(int64_t position) const {
-    return Block(position) + position % block_size * head_dim;
-  }
-
-  const T* head;  // of block 0
-  const int32_t* table;
-  int64_t block_stride;
-  int64_t block_size;
-  int64_t head_dim;
-};
+const T* ValuesOf(const HeadCache<T>& cache, int64_t position) {
+  return cache.Block(position) + position % cache.block_size * cache.head_dim;
+}
 
 // scores(q, s) = query(q, :) . keys(:, s) for kQueries queries and the positions of kN chunks.
 // Meanwhile it fetches those of `next`.
@@ -141,8 +118,8 @@ void AddValues(D d, const Queries& queries, int64_t first, const HeadCache<T>& c
     const int64_t stop = std::min(end, (chunk + 1) * kLanes);
     const float* weights =
         queries.scores + (chunk * kTileQueries + first) * kLanes + position % kLanes;
-    const T* values = cache.Values(position) + column;
-    const T* next = stop < end ? cache.Values(stop) + column : values;
+    const T* values = ValuesOf(cache, position) + column;
+    const T* next = stop < end ? ValuesOf(cache, stop) + column : values;
     for (; position < stop; ++position, ++weights) {
       hn::Vec<D> value[kN];
       HWY_UNROLL(8)
@@ -207,15 +184,6 @@ void Softmax(D d, Queries& queries) {
   }
 }
 
-// Calls function.Run<n>(first) for groups of n <= kGroup queries.
-template <int kQueries = kGroup, class Function>
-void ForEachGroup(int64_t first, int64_t count, const Function& function) {
-  for (; first + kQueries <= count; first += kQueries) function.template Run<kQueries>(first);
-  if constexpr (kQueries > 1) {
-    if (first < count) ForEachGroup<kQueries - 1>(first, count, function);
-  }
-}
-
 // Scores of kN chunks from `chunk` on.
 template <int kN, class D, class T>
 struct ScorePass {
@@ -259,21 +227,18 @@ template <class D, class T>
 void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, Queries& queries) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   const int64_t dim = args.heads.head_dim;
-  const int64_t block_size = args.kv.block_size;
-  const int64_t head_elements = dim * block_size;
-  const int32_t* table = args.batch.block_tables.data() +
-                         int64_t{args.batch.sequences[tile.first_row]} * args.batch.table_stride;
-  HeadCache<T> cache = {static_cast<const T*>(args.kv.keys) + tile.kv_head * head_elements, table,
-                        args.heads.kv_heads * head_elements, block_size, dim};
+  const auto keys = CacheOf<T>(args, tile, args.kv.keys);
   const int64_t chunks = (queries.max_length + kLanes - 1) / kLanes;
   int64_t chunk = 0;
   for (; chunk + 2 <= chunks; chunk += 2) {
-    ForEachGroup(0, queries.count, ScorePass<2, D, T>{queries, cache, chunk});
+    ForEachGroup<kGroup>(0, queries.count, ScorePass<2, D, T>{queries, keys, chunk});
   }
-  if (chunk < chunks) ForEachGroup(0, queries.count, ScorePass<1, D, T>{queries, cache, chunk});
+  if (chunk < chunks) {
+    ForEachGroup<kGroup>(0, queries.count, ScorePass<1, D, T>{queries, keys, chunk});
+  }
   Softmax(D(), queries);
-  cache.head = static_cast<const T*>(args.kv.values) + tile.kv_head * head_elements;
-  ForEachGroup(0, queries.count, ValuePass<D, T>{queries, cache});
+  const auto values = CacheOf<T>(args, tile, args.kv.values);
+  ForEachGroup<kGroup>(0, queries.count, ValuePass<D, T>{queries, values});
   for (int64_t q = 0; q < queries.count; ++q) {
     const float* result = queries.result + q * kQueryStride;
     for (int64_t i = 0; i < dim; ++i) queries.outs[q][i] = result[i] * queries.inverse_sums[q];
@@ -306,7 +271,7 @@ void Attend(const AttentionArgs& args, const AttentionTile& tile, float* scratch
 }
 
 const AttentionKernels* Kernels() {
-  static constexpr AttentionKernels kKernels = {&Attend};
+  static constexpr AttentionKernels kKernels = {&StoreKvRow, &Attend};
   return &kKernels;
 }
 

@@ -53,6 +53,7 @@ CpuBackend::CpuBackend(Isa isa, Compute compute, int32_t num_threads, bool pin_t
       int8_matmul_(GetInt8MatMulKernels(isa)),
       row_(GetRowKernels(isa)),
       attention_(GetAttentionKernels(isa)),
+      bf16_attention_(compute == Compute::kF32 ? nullptr : GetBF16AttentionKernels(isa)),
       pool_(num_threads, pin_threads),
       worker_scratch_(pool_.num_threads()) {
   for (Scratch& scratch : worker_scratch_) scratch.Reserve(kTiledScratch);
@@ -227,17 +228,23 @@ void CpuBackend::RopeAndStoreKv(Tensor qkv, const HeadLayout& heads, const QkNor
                                 Tensor angles, const BatchView& batch, KvView kv) {
   CheckRope(qkv, heads, angles);
   const AttentionArgs args = StoreArgs(qkv, heads, batch, kv);
+  const AttentionKernels& attention = AttentionOf(heads, kv);
   const int64_t cost = qkv.cols * kRotateCost + heads.kv_cols() * kColdStoreCost;
   ForEachRow(qkv.rows, cost, [&](int64_t row) {
     RopeRow(qkv, heads, norm, angles, row);
-    StoreKvRow(args, row);
+    attention.store(args, row);
   });
 }
 
 void CpuBackend::StoreKv(Tensor qkv, const HeadLayout& heads, const BatchView& batch, KvView kv) {
   const AttentionArgs args = StoreArgs(qkv, heads, batch, kv);
+  const AttentionKernels& attention = AttentionOf(heads, kv);
   ForEachRow(qkv.rows, heads.kv_cols() * kColdStoreCost,
-             [&](int64_t row) { StoreKvRow(args, row); });
+             [&](int64_t row) { attention.store(args, row); });
+}
+
+const AttentionKernels& CpuBackend::AttentionOf(const HeadLayout& heads, const KvView& kv) const {
+  return bf16_attention_ != nullptr && PairsSuit(heads, kv) ? *bf16_attention_ : attention_;
 }
 
 // One tile per KV head and run of neighbouring rows of a sequence.
@@ -279,8 +286,9 @@ void CpuBackend::Attention(Tensor qkv, const HeadLayout& heads, const BatchView&
     work += (position + 1) * heads.q_cols() * 2;
   }
   const int64_t scratch = std::max(kTiledScratch, AttentionScratch(max_context));
+  const AttentionKernels& attention = AttentionOf(heads, kv);
   const auto attend = [&](int64_t tile, int32_t worker) {
-    attention_.attend(args, tiles_[tile], worker_scratch_[worker].Reserve(scratch));
+    attention.attend(args, tiles_[tile], worker_scratch_[worker].Reserve(scratch));
   };
   const int64_t tasks = std::ssize(tiles_);
   if (work >= kMinParallelWork) return pool_.Run(tasks, attend);

@@ -60,6 +60,7 @@ class CpuBackend final : public Backend {
   void MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& args);
   const float* RoundToBF16(const MatMulArgs& args);
   void RopeRow(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles, int64_t row);
+  const AttentionKernels& AttentionOf(const HeadLayout& heads, const KvView& kv) const;
   void PlanTiles(const AttentionArgs& args);
 
   const Isa isa_;
@@ -69,6 +70,7 @@ class CpuBackend final : public Backend {
   const MatMulKernels& int8_matmul_;
   const RowKernels& row_;
   const AttentionKernels& attention_;
+  const AttentionKernels* bf16_attention_;  // null: the processor has none, or products are in F32
   ThreadPool pool_;
   Arena weights_;  // of all matrices
   Scratch packed_rows_;

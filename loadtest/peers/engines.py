@@ -75,7 +75,7 @@ class Spade(Engine):
         if len(job.kinds) == 1:
             command += ["--only", job.kinds[0]]
         command += ["--cache", job.checkpoint.parent, "--threads", str(job.threads), "--repeats", "3"]
-        command += ["--device", job.device, "--compute", job.dtype]
+        command += ["--device", job.device, "--compute", job.dtype, "--kv-dtype", "bf16"]
         if job.decisions:
             command += ["--decisions", ",".join(map(str, job.decisions))]
         return {line["case"]: line["seconds"] for line in lines_of(command)}  # type: ignore[misc]

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "engine/exit/calibration.h"
 #include "engine/exit/token_calibration.h"
@@ -111,6 +113,34 @@ TEST_F(CalibratorTest, GenerationIsFittedToWhatIsAsked) {
   }
   EXPECT_NE(ups["spade"], ups["full"]);
   EXPECT_TRUE(ups["auto"] == ups["spade"] || ups["auto"] == ups["full"]);
+}
+
+// Gives every weight of the model's last norm the largest value that BF16 has.
+void BlowUpLastNorm(const std::string& safetensors) {
+  std::fstream file(safetensors, std::ios::in | std::ios::out | std::ios::binary);
+  uint64_t header_size = 0;
+  file.read(reinterpret_cast<char*>(&header_size), sizeof(header_size));
+  std::string header(header_size, '\0');
+  file.read(header.data(), static_cast<std::streamsize>(header_size));
+  const auto tensor = nlohmann::json::parse(header)["model.norm.weight"];
+  ASSERT_EQ(tensor["dtype"], "BF16");
+  const std::vector<uint64_t> range = tensor["data_offsets"];
+  file.seekp(static_cast<std::streamoff>(sizeof(header_size) + header_size + range[0]));
+  for (uint64_t i = range[0]; i < range[1]; i += 2) file.write("\x7f\x7f", 2);
+  ASSERT_TRUE(file.good());
+}
+
+TEST_F(CalibratorTest, AModelWhoseLogitsAreNotFiniteIsRefused) {
+  Arguments arguments = Few("any.safetensors");
+  const std::string model = dir_.File("model");
+  std::filesystem::copy(arguments.collect.load.directory, model);
+  BlowUpLastNorm(model + "/model.safetensors");
+  arguments.collect.load.directory = model;
+  for (const auto calibrate : {&CalibrateLabels, &CalibrateGeneration}) {
+    const absl::Status status = calibrate(arguments);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find("not finite"), std::string::npos) << status;
+  }
 }
 
 }  // namespace

@@ -47,7 +47,9 @@ bool DeviceTest::IsBatchInvariant() const {
 }
 
 bool DeviceTest::RoundsAttention(DType kv) const {
-  return !IsBatchInvariant() && GetParam().options.compute != Compute::kF32 && kv == DType::kBF16;
+  const BackendOptions& options = GetParam().options;
+  if (options.compute == Compute::kF32 || kv != DType::kBF16) return false;
+  return options.device == "cpu" ? options.cpu_isa == "avx3_bf16" : !IsBatchInvariant();
 }
 
 Matrix DeviceTest::Pack(const std::vector<float>& values, int64_t rows, int64_t cols, DType dtype) {

@@ -53,8 +53,8 @@ class DeviceTest : public ::testing::TestWithParam<Device> {
   Backend& backend() { return *backend_; }
   // Whether the backend promises it for MatMul too.
   bool IsBatchInvariant() const;
-  // Whether long runs of rows are attended with queries and weights rounded to BF16, on tensor
-  // cores.
+  // Whether attention rounds queries and weights to BF16: on the CPU of all rows, on tensor cores
+  // of long runs of them.
   bool RoundsAttention(DType kv) const;
   DeviceTensor Upload(int64_t rows, int64_t cols, const std::vector<float>& values) {
     return DeviceTensor(backend(), rows, cols, values);

@@ -55,7 +55,8 @@ absl::StatusOr<TokenTraces> Collect(const ModelFolder& folder, LoadedModel& load
   Progress progress("continuing prompts", std::ssize(all), static_cast<int64_t>(done));
   while (done < all.size()) {
     const size_t count = tracer.BatchSize(all.subspan(done));
-    const std::vector<float> records = tracer.Trace(all.subspan(done, count), done);
+    SPADE_ASSIGN_OR_RETURN(const std::vector<float> records,
+                           tracer.Trace(all.subspan(done, count), done));
     SPADE_RETURN_IF_ERROR(file.Append(records));
     traces.values.insert(traces.values.end(), records.begin(), records.end());
     done += count;

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <random>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "engine/sampling/vocab_scan.h"
 #include "kernels/check.h"
 #include "tools/trace/traces.h"
@@ -19,9 +21,12 @@ float LogSumExp(std::span<const float> logits) {
   return top + static_cast<float>(std::log(sum));
 }
 
+// 0 where no logit is a number; what is recorded tells.
+TokenId MostProbable(std::span<const float> logits) { return std::max(ArgMax(logits), 0); }
+
 // The start of a TokenEnd, but for its state. Returns the token.
 TokenId WriteEnd(std::span<const float> logits, float* end) {
-  const TokenId token = ArgMax(logits);
+  const TokenId token = MostProbable(logits);
   end[0] = static_cast<float>(token);
   end[1] = LogSumExp(logits);
   return token;
@@ -57,7 +62,8 @@ size_t TokenTracer::BatchSize(std::span<const Prompt> prompts) const {
   return count;
 }
 
-std::vector<float> TokenTracer::Trace(std::span<const Prompt> prompts, size_t index) {
+absl::StatusOr<std::vector<float>> TokenTracer::Trace(std::span<const Prompt> prompts,
+                                                      size_t index) {
   const int64_t record_floats = shape().record_floats();
   all_.resize(prompts.size() * static_cast<size_t>(options_.num_tokens * record_floats));
   std::vector<TokenId> tokens = Prefill(prompts);
@@ -77,6 +83,12 @@ std::vector<float> TokenTracer::Trace(std::span<const Prompt> prompts, size_t in
     }
   }
   RunTails(positions, records);
+  if (!std::ranges::all_of(records, [](float value) { return std::isfinite(value); })) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model's hidden states or logits after one of prompts ", index + 1, " to ",
+                     index + prompts.size(),
+                     " are not finite: its weights are damaged, or too large for this type"));
+  }
   return records;
 }
 
@@ -97,7 +109,7 @@ std::vector<TokenId> TokenTracer::Prefill(std::span<const Prompt> prompts) {
   const float* logits = model.Logits(Count(batch_.rows()));
   std::vector<TokenId> tokens;
   for (size_t p = 0; p < prompts.size(); ++p) {
-    tokens.push_back(ArgMax(std::span(logits + p * vocab, vocab)));
+    tokens.push_back(MostProbable(std::span(logits + p * vocab, vocab)));
   }
   return tokens;
 }

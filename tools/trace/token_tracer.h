@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "tools/trace/loaded_model.h"
 #include "tools/trace/prompt_file.h"
 #include "tools/trace/token_traces.h"
@@ -31,8 +32,9 @@ class TokenTracer {
   // generated tokens in the model's context.
   size_t BatchSize(std::span<const Prompt> prompts) const;
   // Their records, rows_per_prompt each. A continuation that ends early gives some rows more than
-  // once. `index`: of the first prompt among all, for the draw of rows.
-  std::vector<float> Trace(std::span<const Prompt> prompts, size_t index);
+  // once. `index`: of the first prompt among all, for the draw of rows. INVALID_ARGUMENT where the
+  // model makes of a prompt what is not finite.
+  absl::StatusOr<std::vector<float>> Trace(std::span<const Prompt> prompts, size_t index);
 
  private:
   std::vector<TokenId> Prefill(std::span<const Prompt> prompts);
