@@ -62,5 +62,15 @@ INSTANTIATE_TEST_SUITE_P(
         OddOptions{"bf16_cache", [](EngineOptions& o) { o.kv_dtype = DType::kBF16; }, false}),
     [](const auto& info) { return std::string(info.param.name); });
 
+// Where the processor has what it takes, products and attention are then in BF16.
+TEST(BF16OptionsTest, TokensInAMixAreThoseAlone) {
+  EngineOptions options = UncheckedOptions();
+  options.compute = "bf16";
+  options.kv_dtype = DType::kBF16;
+  const ForcedExitEngine engine(options, LeaveAtRandom);
+  EXPECT_EQ(RunMixed(*engine, kRequests, kExactEvery),
+            RunMixedAlone(*ForcedExitEngine(options, LeaveAtRandom), kRequests, kExactEvery));
+}
+
 }  // namespace
 }  // namespace spade::testing
