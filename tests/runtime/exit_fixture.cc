@@ -117,8 +117,9 @@ EngineOptions UncheckedOptions(int32_t kv_blocks) {
 ForcedExitEngine::ForcedExitEngine(EngineOptions options, ForcedExit exit)
     : registry_(std::make_unique<prometheus::Registry>()) {
   options.calibrations = {dir_.File("hand.safetensors")};
-  EXPECT_TRUE(
-      SaveCalibration(HandMadeCalibration(SpadePosition::kKept), options.calibrations[0]).ok());
+  Calibration calibration = HandMadeCalibration(SpadePosition::kKept);
+  if (options.compute == NameOf(Compute::kBF16)) calibration.compute = Compute::kBF16;
+  EXPECT_TRUE(SaveCalibration(calibration, options.calibrations[0]).ok());
   auto parts = LoadEngineParts(options);
   EXPECT_TRUE(parts.ok()) << parts.status();
   parts_ = parts->get();
