@@ -214,9 +214,7 @@ void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Rang
                 float* scratch) {
   const WordRows<Dot> layout(args);
   const int64_t first_row = layout.tiling.RowsOf(tiles.begin).begin;
-  const int64_t end_row = layout.tiling.RowsOf(tiles.end - 1).end;
   float* all_sums = scratch;  // (rows, panels, 16)
-  std::fill_n(all_sums, (end_row - first_row) * kPanels * kPanelCols, 0.0f);
   auto* gathered = reinterpret_cast<uint32_t*>(scratch + kMaxTaskRows * kTilePanels * kPanelCols);
   for (int64_t b = 0; b < layout.blocks; ++b) {
     const bool last = b + 1 == layout.blocks;
@@ -225,6 +223,7 @@ void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Rang
     for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
       const Range rows = layout.tiling.RowsOf(tile);
       float* sums = all_sums + (rows.begin - first_row) * kPanels * kPanelCols;
+      if (b == 0) std::fill_n(sums, (rows.end - rows.begin) * kPanels * kPanelCols, 0.0f);
       if (last && tiles.end - tiles.begin > 1) FetchOutputs<kPanels>(args, panel, rows);
       SetNext<Dot, kPanels>(layout, b, tile - tiles.begin, tiles.end - tiles.begin, block);
       block.x = reinterpret_cast<const uint32_t*>(packed) + layout.Offset(b, rows.begin);
