@@ -31,6 +31,7 @@ namespace {
 constexpr int32_t kBlockSize = 16;
 constexpr int32_t kHostClimbRows = 512;  // of one step, as the server's default
 constexpr int32_t kDeviceClimbRows = 4096;
+constexpr double kShortSeconds = 0.25;
 
 struct Options {
   std::string device = "cpu";
@@ -193,8 +194,13 @@ void Report(const Options& options, std::span<Bench> benches, const Case& shape)
   for (int warm = 0; warm < 2; ++warm) {  // a GPU captures the second
     for (Bench& bench : benches) TimeRows(bench, shape.sequences, shape.first, shape.count);
   }
-  for (int repeat = 0; repeat < options.repeats; ++repeat) {
-    for (size_t i = 0; i < benches.size(); ++i) Sample(options, benches[i], shape, samples[i]);
+  // A short case is repeated more often, or it would be one moment of the machine.
+  double seconds = 0;
+  for (int repeat = 0; repeat < options.repeats || seconds < kShortSeconds; ++repeat) {
+    for (size_t i = 0; i < benches.size(); ++i) {
+      Sample(options, benches[i], shape, samples[i]);
+      seconds += samples[i].seconds.back();
+    }
   }
   for (size_t i = 0; i < benches.size(); ++i) {
     const double seconds = Median(samples[i].seconds);
