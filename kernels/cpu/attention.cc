@@ -33,28 +33,14 @@ HWY_INLINE hn::Vec<D> LoadKv(D d, const hwy::bfloat16_t* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), from));
 }
 
-// Scores lie by chunks of a vector's positions, (chunks, kTileQueries, lanes), so that a chunk's
-// are near each other.
-struct Queries : TileQueries {
-  float inverse_sums[kTileQueries];
-  float* query = nullptr;   // (count, kQueryStride), scaled
-  float* result = nullptr;  // (count, kQueryStride)
-  float* scores = nullptr;  // scores, then weights
-};
-
-Queries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
-                      float* scratch) {
+TileQueries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
+                          float* scratch) {
   const int64_t dim = args.heads.head_dim;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  Queries queries;
-  Locate(args, tile, first, queries);
-  queries.query = scratch;
-  queries.result = scratch + kTileQueries * kQueryStride;
-  queries.scores = queries.result + kTileQueries * kQueryStride;
+  TileQueries queries = LocateQueries(args, tile, first, scratch);
   for (int64_t q = 0; q < queries.count; ++q) {
     float* query = queries.query + q * kQueryStride;
     for (int64_t i = 0; i < dim; ++i) query[i] = queries.queries[q][i] * scale;
-    std::fill_n(queries.result + q * kQueryStride, dim, 0.0f);
   }
   return queries;
 }
@@ -103,7 +89,7 @@ HWY_INLINE void ScoreChunks(D d, const float* HWY_RESTRICT query, const HeadCach
 // result(q, column...) += sum over positions [begin, end) of weights(q, position) * values(
 // position, column...) for kN vectors of columns, positions ascending.
 template <int kQueries, int kN, class D, class T>
-void AddValues(D d, const Queries& queries, int64_t first, const HeadCache<T>& cache,
+void AddValues(D d, const TileQueries& queries, int64_t first, const HeadCache<T>& cache,
                int64_t column, int64_t begin, int64_t end) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   float* HWY_RESTRICT result = queries.result + first * kQueryStride + column;
@@ -145,7 +131,7 @@ void AddValues(D d, const Queries& queries, int64_t first, const HeadCache<T>& c
 }
 
 template <int kQueries, class D, class T>
-void AddPositions(D d, const Queries& queries, int64_t first, const HeadCache<T>& cache,
+void AddPositions(D d, const TileQueries& queries, int64_t first, const HeadCache<T>& cache,
                   int64_t begin, int64_t end) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   constexpr int kN = kQueries * 4 <= kAccumulators ? 4 : 2;
@@ -161,7 +147,7 @@ void AddPositions(D d, const Queries& queries, int64_t first, const HeadCache<T>
 
 // Turns each query's scores into exp(score - max), with zeros up to a whole vector.
 template <class D>
-void Softmax(D d, Queries& queries) {
+void Softmax(D d, TileQueries& queries) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   constexpr int64_t kChunk = kTileQueries * kLanes;
   for (int64_t q = 0; q < queries.count; ++q) {
@@ -190,18 +176,11 @@ struct ScorePass {
   template <int kQueries>
   void Run(int64_t first) const {
     constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
-    const T* keys[kN];
-    const T* next[kN];
-    for (int v = 0; v < kN; ++v) {
-      const int64_t position = (chunk + v) * kLanes;
-      const int64_t later = position + kN * kLanes;
-      keys[v] = cache.Keys(position);
-      next[v] = first == 0 && later < queries.max_length ? cache.Keys(later) : keys[v];
-    }
-    ScoreChunks<kQueries, kN>(D(), queries.query + first * kQueryStride, cache, keys, next,
+    const ChunkKeys<kN, T> at(queries, cache, kLanes, chunk, /*fetches=*/first == 0);
+    ScoreChunks<kQueries, kN>(D(), queries.query + first * kQueryStride, cache, at.keys, at.next,
                               queries.scores + (chunk * kTileQueries + first) * kLanes);
   }
-  const Queries& queries;
+  const TileQueries& queries;
   const HeadCache<T>& cache;
   int64_t chunk;
 };
@@ -219,12 +198,12 @@ struct ValuePass {
       AddPositions<1>(D(), queries, first + q, cache, shared, lengths[q]);
     }
   }
-  const Queries& queries;
+  const TileQueries& queries;
   const HeadCache<T>& cache;
 };
 
 template <class D, class T>
-void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, Queries& queries) {
+void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, TileQueries& queries) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   const int64_t dim = args.heads.head_dim;
   const auto keys = CacheOf<T>(args, tile, args.kv.keys);
@@ -253,7 +232,7 @@ void AttendTyped(const AttentionArgs& args, const AttentionTile& tile, float* sc
   const bool wide = args.kv.block_size % kWide == 0 && args.heads.head_dim % kWide == 0;
   const int64_t num_queries = tile.num_rows * args.queries_per_kv();
   for (int64_t first = 0; first < num_queries; first += kTileQueries) {
-    Queries queries = GatherQueries(args, tile, first, scratch);
+    TileQueries queries = GatherQueries(args, tile, first, scratch);
     if (wide) {
       AttendQueries<DWide, T>(args, tile, queries);
     } else {

@@ -23,20 +23,12 @@ namespace spade {
 namespace {
 
 // A word is a pair: of keys that of two dimensions of a position, of values that of two positions
-// of a dimension, of weights that of two positions. The first is the low half.
+// of a dimension, of weights that of two positions. The first is the low half. Words of queries and
+// of weights lie where F32 has floats: a query's from its start on, a chunk's in its first half.
 constexpr int64_t kLanes = 16;
 constexpr int64_t kWeightWords = kLanes / 2;  // of a chunk of kLanes positions
 // Queries that share registers, beside two vectors each.
 constexpr int kGroup = 8;
-
-// Scores lie by chunks of a vector's positions, (chunks, kTileQueries, kLanes); the words of their
-// weights take the first half of each.
-struct Queries : TileQueries {
-  uint32_t* query = nullptr;  // (count, kQueryStride): words
-  float* result = nullptr;    // (count, kQueryStride)
-  float* scores = nullptr;
-  float inverse_sums[kTileQueries];
-};
 
 inline __m512bh LoadWords(const uint32_t* from) { return (__m512bh)_mm512_loadu_si512(from); }
 
@@ -53,20 +45,14 @@ void StoreWords(__m256i words, void* to) {
   _mm256_storeu_si256(static_cast<__m256i_u*>(to), words);
 }
 
-Queries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
-                      float* scratch) {
-  const int64_t dim = args.heads.head_dim;
-  Queries queries;
-  Locate(args, tile, first, queries);
-  queries.query = reinterpret_cast<uint32_t*>(scratch);
-  queries.result = scratch + kTileQueries * kQueryStride;
-  queries.scores = queries.result + kTileQueries * kQueryStride;
+TileQueries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
+                          float* scratch) {
+  TileQueries queries = LocateQueries(args, tile, first, scratch);
   for (int64_t q = 0; q < queries.count; ++q) {
-    uint32_t* words = queries.query + q * kQueryStride;
-    for (int64_t i = 0; i < dim; i += kLanes) {
+    float* words = queries.query + q * kQueryStride;
+    for (int64_t i = 0; i < args.heads.head_dim; i += kLanes) {
       StoreWords(RoundToWords(_mm512_loadu_ps(queries.queries[q] + i)), words + i / 2);
     }
-    std::fill_n(queries.result + q * kQueryStride, dim, 0.0f);
   }
   return queries;
 }
@@ -74,8 +60,8 @@ Queries GatherQueries(const AttentionArgs& args, const AttentionTile& tile, int6
 // scores(q, s) = query(q, :) . keys(:, s) for kQueries queries and the positions of kN chunks.
 // Meanwhile it fetches those of `next`.
 template <int kQueries, int kN>
-void ScoreChunks(const uint32_t* query, const HeadCache<uint32_t>& cache,
-                 const uint32_t* const* keys, const uint32_t* const* next, float* scores) {
+void ScoreChunks(const float* query, const HeadCache<uint32_t>& cache, const uint32_t* const* keys,
+                 const uint32_t* const* next, float* scores) {
   __m512 acc[kQueries][kN];
   HWY_UNROLL(8)
   for (int q = 0; q < kQueries; ++q) {
@@ -110,18 +96,11 @@ template <int kN>
 struct ScorePass {
   template <int kQueries>
   void Run(int64_t first) const {
-    const uint32_t* keys[kN];
-    const uint32_t* next[kN];
-    for (int v = 0; v < kN; ++v) {
-      const int64_t position = (chunk + v) * kLanes;
-      const int64_t later = position + kN * kLanes;
-      keys[v] = cache.Keys(position);
-      next[v] = first == 0 && later < queries.max_length ? cache.Keys(later) : keys[v];
-    }
-    ScoreChunks<kQueries, kN>(queries.query + first * kQueryStride, cache, keys, next,
+    const ChunkKeys<kN, uint32_t> at(queries, cache, kLanes, chunk, /*fetches=*/first == 0);
+    ScoreChunks<kQueries, kN>(queries.query + first * kQueryStride, cache, at.keys, at.next,
                               queries.scores + (chunk * kTileQueries + first) * kLanes);
   }
-  const Queries& queries;
+  const TileQueries& queries;
   const HeadCache<uint32_t>& cache;
   int64_t chunk;
 };
@@ -173,7 +152,7 @@ const uint32_t* ValuesOf(const HeadCache<uint32_t>& cache, int64_t pair) {
 // result(q, column...) += sum over pairs of positions [begin, end) of weights(q, pair) * values(
 // pair, column...) for kN vectors of columns, pairs ascending.
 template <int kQueries, int kN>
-void AddValues(const Queries& queries, int64_t first, const HeadCache<uint32_t>& cache,
+void AddValues(const TileQueries& queries, int64_t first, const HeadCache<uint32_t>& cache,
                int64_t column, int64_t begin, int64_t end) {
   float* result = queries.result + first * kQueryStride + column;
   __m512 acc[kQueries][kN];
@@ -218,7 +197,7 @@ void AddValues(const Queries& queries, int64_t first, const HeadCache<uint32_t>&
 }
 
 template <int kQueries>
-void AddPairs(const Queries& queries, int64_t first, const HeadCache<uint32_t>& cache,
+void AddPairs(const TileQueries& queries, int64_t first, const HeadCache<uint32_t>& cache,
               int64_t begin, int64_t end) {
   constexpr int kN = kQueries <= kGroup / 2 ? 4 : 2;
   if (begin >= end) return;
@@ -232,7 +211,7 @@ void AddPairs(const Queries& queries, int64_t first, const HeadCache<uint32_t>& 
 }
 
 // The last position of a query that sees an odd number: what lies beside it may be anything.
-void AddLast(const Queries& queries, int64_t query, const HeadCache<uint32_t>& cache) {
+void AddLast(const TileQueries& queries, int64_t query, const HeadCache<uint32_t>& cache) {
   const int64_t pair = queries.lengths[query] / 2;
   const float* weights =
       queries.scores + (pair / kWeightWords * kTileQueries + query) * kLanes + pair % kWeightWords;
@@ -259,11 +238,11 @@ struct ValuePass {
       if (lengths[q] % 2 != 0) AddLast(queries, first + q, cache);
     }
   }
-  const Queries& queries;
+  const TileQueries& queries;
   const HeadCache<uint32_t>& cache;
 };
 
-void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, Queries& queries) {
+void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, TileQueries& queries) {
   const int64_t dim = args.heads.head_dim;
   const HeadCache keys = CacheOf<uint32_t>(args, tile, args.kv.keys, /*elements=*/2);
   const int64_t chunks = (queries.max_length + kLanes - 1) / kLanes;
@@ -288,7 +267,7 @@ void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, Queries
 void Attend(const AttentionArgs& args, const AttentionTile& tile, float* scratch) {
   const int64_t num_queries = tile.num_rows * args.queries_per_kv();
   for (int64_t first = 0; first < num_queries; first += kTileQueries) {
-    Queries queries = GatherQueries(args, tile, first, scratch);
+    TileQueries queries = GatherQueries(args, tile, first, scratch);
     AttendQueries(args, tile, queries);
   }
 }

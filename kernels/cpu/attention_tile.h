@@ -9,20 +9,30 @@
 
 namespace spade {
 
-// Up to kTileQueries queries with one KV head.
+// Up to kTileQueries queries with one KV head, and their working memory.
 struct TileQueries {
   int64_t count = 0;
   int64_t max_length = 0;              // of lengths
   int64_t lengths[kTileQueries];       // positions each attends to
   const float* queries[kTileQueries];  // (head_dim)
   float* outs[kTileQueries];           // (head_dim)
+  float inverse_sums[kTileQueries];    // of the weights
+  float* query = nullptr;              // (count, kQueryStride): as the kernels multiply them
+  float* result = nullptr;             // (count, kQueryStride), zeros at first
+  // Scores, then weights, by chunks of a vector's positions, (chunks, kTileQueries, lanes), so that
+  // a chunk's are near each other.
+  float* scores = nullptr;
 };
 
-// Those of the tile from the first-th on.
-inline void Locate(const AttentionArgs& args, const AttentionTile& tile, int64_t first,
-                   TileQueries& queries) {
+// Those of the tile from the first-th on. `query`, scores and sums are not filled yet.
+inline TileQueries LocateQueries(const AttentionArgs& args, const AttentionTile& tile,
+                                 int64_t first, float* scratch) {
   const int64_t group = args.queries_per_kv();
+  TileQueries queries;
   queries.count = std::min(kTileQueries, tile.num_rows * group - first);
+  queries.query = scratch;
+  queries.result = scratch + kTileQueries * kQueryStride;
+  queries.scores = queries.result + kTileQueries * kQueryStride;
   for (int64_t i = 0; i < queries.count; ++i) {
     const int64_t row = tile.first_row + (first + i) / group;
     const int64_t column = (tile.kv_head * group + (first + i) % group) * args.heads.head_dim;
@@ -30,7 +40,9 @@ inline void Locate(const AttentionArgs& args, const AttentionTile& tile, int64_t
     queries.outs[i] = args.out + row * args.heads.q_cols() + column;
     queries.lengths[i] = int64_t{args.batch.positions[row]} + 1;
     queries.max_length = std::max(queries.max_length, queries.lengths[i]);
+    std::fill_n(queries.result + i * kQueryStride, args.heads.head_dim, 0.0f);
   }
+  return queries;
 }
 
 // Where the keys or values of one sequence and KV head lie, in words of T.
@@ -60,6 +72,23 @@ HeadCache<T> CacheOf(const AttentionArgs& args, const AttentionTile& tile, const
   return {static_cast<const T*>(cache) + tile.kv_head * head_words, table,
           args.heads.kv_heads * head_words, args.kv.block_size, args.heads.head_dim};
 }
+
+// The keys of kN chunks of `lanes` positions from `chunk` on, and those that are to be fetched
+// meanwhile, by the first group of queries.
+template <int kN, class T>
+struct ChunkKeys {
+  ChunkKeys(const TileQueries& queries, const HeadCache<T>& cache, int64_t lanes, int64_t chunk,
+            bool fetches) {
+    for (int v = 0; v < kN; ++v) {
+      const int64_t position = (chunk + v) * lanes;
+      const int64_t later = position + kN * lanes;
+      keys[v] = cache.Keys(position);
+      next[v] = fetches && later < queries.max_length ? cache.Keys(later) : keys[v];
+    }
+  }
+  const T* keys[kN];
+  const T* next[kN];
+};
 
 // A row's keys and values, (kv_cols) each, and their slot.
 struct KvRow {

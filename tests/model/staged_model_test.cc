@@ -54,51 +54,6 @@ class StagedModelTest : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<Backend> backend_;
 };
 
-TEST_P(StagedModelTest, ChunkedPrefillEqualsWholePrefillToTheBit) {
-  const auto model = Load();
-  const auto ids = MakeIds(50, 1);
-  ModelRunner whole(backend_.get(), model.get());
-  const Rows expected = whole.Prefill(0, 0, ids);
-  for (const size_t chunk : {1u, 7u, 16u, 33u}) {
-    ModelRunner chunked(backend_.get(), model.get());
-    Rows actual;
-    for (size_t first = 0; first < ids.size(); first += chunk) {
-      const auto part = std::span(ids).subspan(first, std::min(chunk, ids.size() - first));
-      for (auto& row : chunked.Prefill(0, static_cast<int32_t>(first), part)) {
-        actual.push_back(std::move(row));
-      }
-    }
-    EXPECT_EQ(actual, expected) << "chunks of " << chunk;
-  }
-}
-
-TEST_P(StagedModelTest, SequenceInABatchEqualsTheSequenceAlone) {
-  const auto model = Load();
-  const auto a = MakeIds(20, 1);
-  const auto b = MakeIds(31, 2);
-  const auto c = MakeIds(3, 3);
-  ModelRunner alone(backend_.get(), model.get());
-  const Rows expected = alone.Prefill(2, 0, b);
-  ModelRunner together(backend_.get(), model.get());
-  together.Add(0, 0, a, Outputs::kAll);
-  together.Add(2, 0, b, Outputs::kAll);
-  together.Add(1, 0, c, Outputs::kAll);
-  EXPECT_EQ(Slice(together.Run(), a.size(), b.size()), expected);
-}
-
-TEST_P(StagedModelTest, DecodeStepsEqualPrefill) {
-  const auto model = Load();
-  const auto ids = MakeIds(40, 4);
-  ModelRunner whole(backend_.get(), model.get());
-  const Rows expected = whole.Prefill(0, 0, ids);
-  ModelRunner steps(backend_.get(), model.get());
-  steps.Prefill(0, 0, std::span(ids).first(10));
-  for (size_t i = 10; i < ids.size(); ++i) {
-    const Rows row = steps.Prefill(0, static_cast<int32_t>(i), std::span(ids).subspan(i, 1));
-    ASSERT_EQ(row.front(), expected[i]) << "position " << i;
-  }
-}
-
 TEST_P(StagedModelTest, PrunedRowsLeaveTheOthersUnchanged) {
   const auto model = Load();
   const auto a = MakeIds(20, 1);
@@ -266,6 +221,82 @@ TEST_P(StagedModelTest, LoadRefusesBadOptions) {
   EXPECT_EQ(code({.weight_dtype = DType::kI32}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.exit_layers = {1, 3}}), absl::StatusCode::kOk);
 }
+
+// The types of a backend's products, of the weights and of the cache.
+struct Numbers {
+  const char* name;
+  const char* backend;
+  Compute compute = Compute::kF32;
+  DType weights = DType::kF32;
+  DType cache = DType::kF32;
+};
+
+// A row's bits are its own, however its sequence is cut and whatever else is in the batch.
+class StagedModelBitsTest : public ::testing::TestWithParam<Numbers> {
+ protected:
+  StagedModelBitsTest() : backend_(MakeTestBackend(GetParam().backend, GetParam().compute)) {
+    WriteTinyModel(dir_.path(), {});
+    model_ = LoadModelOrDie(backend_.get(), dir_.path(),
+                            {.weight_dtype = GetParam().weights, .max_rows = 128});
+  }
+  ModelRunner Runner() {
+    return ModelRunner(backend_.get(), model_.get(), {.kv_dtype = GetParam().cache});
+  }
+
+  TempDir dir_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<StagedModel> model_;
+};
+
+TEST_P(StagedModelBitsTest, ChunkedPrefillEqualsWholePrefillToTheBit) {
+  const auto ids = MakeIds(75, 1);
+  ModelRunner whole = Runner();
+  const Rows expected = whole.Prefill(0, 0, ids);
+  for (const size_t chunk : {1u, 2u, 7u, 16u, 33u}) {
+    ModelRunner chunked = Runner();
+    Rows actual;
+    for (size_t first = 0; first < ids.size(); first += chunk) {
+      const auto part = std::span(ids).subspan(first, std::min(chunk, ids.size() - first));
+      for (auto& row : chunked.Prefill(0, static_cast<int32_t>(first), part)) {
+        actual.push_back(std::move(row));
+      }
+    }
+    EXPECT_EQ(actual, expected) << "chunks of " << chunk;
+  }
+}
+
+TEST_P(StagedModelBitsTest, SequenceInABatchEqualsTheSequenceAlone) {
+  const auto a = MakeIds(20, 1);
+  const auto b = MakeIds(31, 2);
+  const auto c = MakeIds(3, 3);
+  ModelRunner alone = Runner();
+  const Rows expected = alone.Prefill(2, 0, b);
+  ModelRunner together = Runner();
+  together.Add(0, 0, a, Outputs::kAll);
+  together.Add(2, 0, b, Outputs::kAll);
+  together.Add(1, 0, c, Outputs::kAll);
+  EXPECT_EQ(Slice(together.Run(), a.size(), b.size()), expected);
+}
+
+TEST_P(StagedModelBitsTest, DecodeStepsEqualPrefill) {
+  const auto ids = MakeIds(40, 4);
+  ModelRunner whole = Runner();
+  const Rows expected = whole.Prefill(0, 0, ids);
+  ModelRunner steps = Runner();
+  steps.Prefill(0, 0, std::span(ids).first(10));
+  for (size_t i = 10; i < ids.size(); ++i) {
+    const Rows row = steps.Prefill(0, static_cast<int32_t>(i), std::span(ids).subspan(i, 1));
+    ASSERT_EQ(row.front(), expected[i]) << "position " << i;
+  }
+}
+
+// The last is also in attention in BF16 where the processor has dot products of pairs.
+INSTANTIATE_TEST_SUITE_P(
+    All, StagedModelBitsTest,
+    ::testing::Values(Numbers{"cpu", "cpu"}, Numbers{"cpu_portable", "cpu:portable"},
+                      Numbers{"reference", "reference"}, Numbers{"cpu_2", "cpu*2"},
+                      Numbers{"cpu_bf16", "cpu", Compute::kBF16, DType::kBF16, DType::kBF16}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(Backends, StagedModelTest,
                          ::testing::Values("cpu", "cpu:portable", "reference", "cpu*2"),
