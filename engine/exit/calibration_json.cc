@@ -1,11 +1,11 @@
 #include "engine/exit/calibration_json.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/finite.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status_macros.h"
 #include "engine/exit/calibration_format.h"
@@ -91,7 +91,7 @@ absl::StatusOr<std::vector<float>> Values(const SafeTensorsFile& file, const std
   }
   std::vector<float> values(tensor.data.size() / sizeof(float));
   if (!values.empty()) std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+  if (!AllFinite(values)) {
     return Malformed(absl::StrCat("tensor ", name, " holds values that are not finite"));
   }
   return values;

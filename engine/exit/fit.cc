@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/finite.h"
 #include "engine/base/status_macros.h"
 #include "engine/exit/head_problem.h"
 #include "engine/exit/lbfgs.h"
@@ -24,9 +25,7 @@ absl::Status CheckExamples(const HeadExamples& examples, const char* part) {
         absl::StrCat("the ", part, " part holds ", examples.samples,
                      " prompts; fitting needs at least 2: give more prompts"));
   }
-  const auto finite = [](float value) { return std::isfinite(value); };
-  if (!std::ranges::all_of(examples.hidden, finite) ||
-      !std::ranges::all_of(examples.logits, finite)) {
+  if (!AllFinite(examples.hidden) || !AllFinite(examples.logits)) {
     return absl::InvalidArgumentError(
         absl::StrCat("the ", part, " part holds hidden states or logits that are not finite"));
   }

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/finite.h"
 #include "engine/base/status_macros.h"
 #include "engine/exit/lbfgs.h"
 #include "engine/exit/token_problem.h"
@@ -22,7 +23,7 @@ absl::Status CheckExamples(const char* part, const TokenExamples& examples) {
         absl::StrCat("the ", part, " part has ", examples.samples, " tokens; give more prompts"));
   }
   for (const auto values : {examples.hidden, examples.final, examples.targets}) {
-    if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+    if (!AllFinite(values)) {
       return absl::InvalidArgumentError(
           absl::StrCat("the ", part, " part holds values that are not finite"));
     }

@@ -8,7 +8,8 @@
 namespace spade {
 
 // The instruction sets that the kernels are compiled for. kAvx3Vnni is kAvx3 and AVX512-VNNI: it
-// differs in products of I8 only. kAvx3BF16 is kAvx3Vnni and AVX512-BF16, in products of BF16 too.
+// differs in products of I8 only. kAvx3BF16 is kAvx3Vnni and AVX512-BF16, in products of BF16 and
+// attention too.
 enum class Isa { kPortable, kSse4, kAvx2, kAvx3, kAvx3Vnni, kAvx3BF16, kNeon };
 
 std::string_view NameOf(Isa isa);

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/finite.h"
 #include "engine/sampling/vocab_scan.h"
 #include "kernels/check.h"
 #include "tools/trace/traces.h"
@@ -83,7 +84,7 @@ absl::StatusOr<std::vector<float>> TokenTracer::Trace(std::span<const Prompt> pr
     }
   }
   RunTails(positions, records);
-  if (!std::ranges::all_of(records, [](float value) { return std::isfinite(value); })) {
+  if (!AllFinite(records)) {
     return absl::InvalidArgumentError(
         absl::StrCat("the model's hidden states or logits after one of prompts ", index + 1, " to ",
                      index + prompts.size(),
