@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models/tickets-7m"
 LABELS = " bank, card, food, home, car, travel, tools, work, chat, settings"
 START_SECONDS = 120
-MOST_PROMPT_BYTES = 2500  # about 650 tokens, of a context of 1,024
+MOST_MESSAGES = 12  # as many as in the prompts of the certificate for generation
 
 CONFIG = """\
 global:
@@ -113,7 +113,7 @@ class Stack:
             "--duration", seconds, "--decide", "0.7", "--prompts", self._prompts(),
             "--labels", LABELS, "--mode", "exact,verified,fast,fast", "--generate-mode",
             "exact,verified,fast", "--max-mismatch", "0.05", "--generate-from-prompts",
-            "--input-len", "8", "--output-len", "2:24", "--quiet")
+            "--input-len", "8", "--output-len", "2:24", "--stop-at-eos", "--quiet")
 
     def _is_up(self):
         """Also that Prometheus has seen it, where there is one."""
@@ -124,10 +124,10 @@ class Stack:
                 "spade_requests_running" in self.prometheus.names())
 
     def _prompts(self):
-        """Those of the model that leave room for a generation's tokens."""
+        """Those of the model that its certificates speak of, or the shadow check would object."""
         path = pathlib.Path(self.folder.name) / "prompts.jsonl"
         lines = (MODEL / "evaluation.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(line for line in lines if len(line) < MOST_PROMPT_BYTES),
+        path.write_text("".join(line for line in lines if json.loads(line)["k"] <= MOST_MESSAGES),
                         encoding="utf-8")
         return path
 

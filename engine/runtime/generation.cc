@@ -102,6 +102,7 @@ std::optional<GeneratedSequence::Ending> GeneratedSequence::AddToken(SampledToke
   delta->tokens.push_back(std::move(token));
   ++num_output_;
   if (request.sampling.has_penalties()) history_.Append(id);
+  is_past_end_ = is_past_end_ || generation_->EndsText(id);
   std::optional<Ending> ending = AddText(id, &delta->text);
   if (!ending && num_output_ >= max_tokens()) {
     ending = Ending{FinishReason::kLength, std::nullopt, std::nullopt};
@@ -158,6 +159,7 @@ Generation::Generation(GenerateRequest request, std::shared_ptr<GenerateSink> si
     : request_(std::move(request)),
       sink_(std::move(sink)),
       permit_(permit),
+      eos_ids_(eos_ids),
       stop_tokens_(request_.stop_token_ids) {
   if (!request_.ignore_eos) stop_tokens_.insert(stop_tokens_.end(), eos_ids.begin(), eos_ids.end());
   std::sort(stop_tokens_.begin(), stop_tokens_.end());
@@ -166,6 +168,10 @@ Generation::Generation(GenerateRequest request, std::shared_ptr<GenerateSink> si
   for (int32_t i = 0; i < request_.num_sequences; ++i) {
     sequences_.push_back(std::make_unique<GeneratedSequence>(this, tokenizer, i));
   }
+}
+
+bool Generation::EndsText(TokenId id) const {
+  return std::ranges::find(eos_ids_, id) != eos_ids_.end();
 }
 
 bool Generation::IsStopToken(TokenId id) const {

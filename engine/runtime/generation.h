@@ -56,7 +56,7 @@ class GeneratedSequence {
   // Early exit; null for EXACT.
   EarlyTokens* early() { return early_ ? &*early_ : nullptr; }
   // Whether the row at `position` may leave early at all: it is an output token's, and what is
-  // drawn after it is what L-SPADE was made for.
+  // drawn after it is what L-SPADE was made for, and with FAST certified for: no text behind an EOS.
   bool MayExit(int32_t position) const;
   // What is drawn after it, without bias, bans and penalties.
   LogitQuery GuessQuery(int32_t position) const;
@@ -90,6 +90,7 @@ class GeneratedSequence {
   std::optional<EarlyTokens> early_;
   std::vector<SampledToken> drawn_;
   int32_t num_output_ = 0;
+  bool is_past_end_ = false;  // an EOS token was ignored
   std::optional<Clock::time_point> first_token_;
   std::optional<Clock::time_point> last_token_;
 };
@@ -97,7 +98,8 @@ class GeneratedSequence {
 // A Generate request in work: its sequences and what they share.
 class Generation {
  public:
-  // `request` is valid; `max_tokens` in it is set. `permit` outlives this; EXACT needs none.
+  // `request` is valid; `max_tokens` in it is set. `eos_ids` and what `permit` points to outlive
+  // this; EXACT needs no permit.
   Generation(GenerateRequest request, std::shared_ptr<GenerateSink> sink,
              const Tokenizer* tokenizer, std::span<const TokenId> eos_ids, TokenPermit permit = {});
   Generation(const Generation&) = delete;
@@ -110,6 +112,8 @@ class Generation {
   const std::vector<std::unique_ptr<GeneratedSequence>>& sequences() const { return sequences_; }
   const TokenPermit& permit() const { return permit_; }
   bool IsStopToken(TokenId id) const;
+  // An EOS token of the model, ignored or not.
+  bool EndsText(TokenId id) const;
   std::span<const TokenId> stop_tokens() const { return stop_tokens_; }
 
   // Prompt logprobs: one per prompt token from the second on, written once each.
@@ -127,6 +131,7 @@ class Generation {
   GenerateRequest request_;
   std::shared_ptr<GenerateSink> sink_;
   TokenPermit permit_;
+  std::span<const TokenId> eos_ids_;
   std::vector<TokenId> stop_tokens_;  // EOS, unless ignored, and the request's own: sorted
   std::vector<SampledToken> prompt_scores_;
   int32_t next_score_ = 1;

@@ -9,8 +9,9 @@ namespace spade {
 // Penalties, bias and bans move the choice away from what L-SPADE predicts: VERIFIED then drafts
 // nothing, and FAST refuses them at validation.
 bool GeneratedSequence::MayExit(int32_t position) const {
+  if (!early_ || (is_past_end_ && !early_->drafts())) return false;
   const GenerateRequest& request = generation_->request();
-  return early_ && position >= static_cast<int32_t>(request.context.prompt.size()) &&
+  return position >= static_cast<int32_t>(request.context.prompt.size()) &&
          position >= early_->resumes_at() && num_output_ >= request.min_tokens &&
          request.sampling.plain();
 }

@@ -65,6 +65,22 @@ TEST(ForcedExitTest, RowsThatAlwaysLeaveAreBounded) {
   EXPECT_EQ(result[0].tokens, ExpectedFast(prompt, 30, always, MaxParked(SmallOptions())));
 }
 
+// Nothing was certified about text behind an end that is ignored.
+TEST(ForcedExitTest, NothingLeavesBehindAnIgnoredEnd) {
+  constexpr TokenId kEos = 1;
+  constexpr int32_t kEndRow = 15;
+  const auto always = [](const Sequence&, int32_t position, int32_t) {
+    return std::optional(position == kEndRow ? kEos : ArbitraryToken(position));
+  };
+  const auto until_end = [&](const Sequence& sequence, int32_t position, int32_t layer) {
+    return position <= kEndRow ? always(sequence, position, layer) : std::nullopt;
+  };
+  const ForcedExitEngine engine(UncheckedOptions(), always);
+  const std::vector<TokenId> prompt = MakePrompt(12, 3);
+  const auto result = RunToEnd(*engine, MakeEarlyRequest(prompt, 12, ExitMode::kFast));
+  EXPECT_EQ(result[0].tokens, ExpectedFast(prompt, 12, until_end, MaxParked(SmallOptions())));
+}
+
 using Tokens = std::vector<std::vector<TokenId>>;
 
 constexpr int kExactEvery = 3;
