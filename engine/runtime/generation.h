@@ -56,7 +56,7 @@ class GeneratedSequence {
   // Early exit; null for EXACT.
   EarlyTokens* early() { return early_ ? &*early_ : nullptr; }
   // Whether the row at `position` may leave early at all: it is an output token's, and what is
-  // drawn after it is what L-SPADE was made for, and with FAST certified for: no text behind an EOS.
+  // drawn after it is what L-SPADE was made for, with FAST certified for: not text behind an EOS.
   bool MayExit(int32_t position) const;
   // What is drawn after it, without bias, bans and penalties.
   LogitQuery GuessQuery(int32_t position) const;
