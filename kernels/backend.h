@@ -26,6 +26,12 @@ struct MatMulOptions {
   bool accumulate = false;      // out += x W^T + bias, in place of out =
 };
 
+// What RmsNorm does to a row.
+struct RowNorm {
+  const float* weight = nullptr;  // (cols), backend memory
+  float epsilon = 0;
+};
+
 // Device memory and the operations of the forward pass. One forward pass serves all backends;
 // engine/ sees no other device interface.
 //
@@ -84,6 +90,21 @@ class Backend {
   // out = x W^T (+ bias) (+ out); x: (rows, in_features), out: (rows, out_features). With a weight
   // split by inputs out is the sum over shards, the same on all of them.
   virtual void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) = 0;
+
+  // out = RmsNorm(x) W^T (+ bias), with the bits of both one after another. `normed`: scratch of
+  // x's shape.
+  virtual void NormMatMul(Tensor x, const RowNorm& norm, const Matrix& weight, const float* bias,
+                          Tensor normed, Tensor out) {
+    RmsNorm(x, norm.weight, norm.epsilon, normed);
+    MatMul(normed, weight, {.bias = bias}, out);
+  }
+
+  // The same, then SiluMul of the product, to `gated`; `gate_up` is scratch too.
+  virtual void NormGateUp(Tensor x, const RowNorm& norm, const Matrix& weight, const float* bias,
+                          Tensor normed, Tensor gate_up, Tensor gated) {
+    NormMatMul(x, norm, weight, bias, normed, gate_up);
+    SiluMul(gate_up, gated);
+  }
 
   // The columns `ids` of x W^T, with the same bits as MatMul where that is batch-invariant:
   // out: (rows, ids.size()).

@@ -63,17 +63,16 @@ void RunDecoderLayer(const DecoderLayer& layer, RowBatch& batch, Activations& x)
   const LayerWeights& w = layer.weights;
   const float epsilon = layer.config.rms_norm_epsilon;
 
-  backend.RmsNorm(x.hidden, w.attention_norm.data(), epsilon, x.normed);
-  backend.MatMul(x.normed, w.qkv, {.bias = w.qkv_bias.data()}, x.qkv);
+  backend.NormMatMul(x.hidden, {w.attention_norm.data(), epsilon}, w.qkv, w.qkv_bias.data(),
+                     x.normed, x.qkv);
   RotateAndStore(layer, batch, x);
   if (layer.last) DropRowsWithoutOutput(backend, batch, x);
   if (x.rows() == 0) return;
   Attend(layer, batch, x);
   backend.MatMul(x.attended, w.output, {.bias = w.output_bias.data(), .accumulate = true},
                  x.hidden);
-  backend.RmsNorm(x.hidden, w.mlp_norm.data(), epsilon, x.normed);
-  backend.MatMul(x.normed, w.gate_up, {.bias = w.gate_up_bias.data()}, x.gate_up);
-  backend.SiluMul(x.gate_up, x.gated);
+  backend.NormGateUp(x.hidden, {w.mlp_norm.data(), epsilon}, w.gate_up, w.gate_up_bias.data(),
+                     x.normed, x.gate_up, x.gated);
   backend.MatMul(x.gated, w.down, {.bias = w.down_bias.data(), .accumulate = true}, x.hidden);
 }
 

@@ -33,6 +33,10 @@ class CpuBackend final : public Backend {
   void Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) override;
   void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override;
   void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) override;
+  void NormMatMul(Tensor x, const RowNorm& norm, const Matrix& weight, const float* bias,
+                  Tensor normed, Tensor out) override;
+  void NormGateUp(Tensor x, const RowNorm& norm, const Matrix& weight, const float* bias,
+                  Tensor normed, Tensor gate_up, Tensor gated) override;
   void MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
                      Tensor out) override;
   void RopeAngles(std::span<const int32_t> positions, std::span<const float> inv_freq,
@@ -54,10 +58,22 @@ class CpuBackend final : public Backend {
  private:
   // Calls fn for each row in [0, rows): on this thread where rows * row_cost is small.
   void ForEachRow(int64_t rows, int64_t row_cost, absl::FunctionRef<void(int64_t)> fn);
-  // The product by the kernels for its type, x rounded before it where they do not.
-  void Multiply(MatMulArgs args);
+  // Rows that a product is to normalise, to its own x.
+  struct PendingNorm {
+    Tensor x;
+    const RowNorm& norm;
+    Tensor normed;
+  };
+
+  void Normalise(const PendingNorm& pending, Range rows);
+  // The product by the kernels for its type, x rounded before it where they do not. `pending`: null
+  // where x is there.
+  void Multiply(MatMulArgs args, const PendingNorm* pending = nullptr);
+  // Those on words of x that suit the weight's type; null: there are none.
+  const MatMulKernels* WordKernelsFor(const PackedMatrix& weight) const;
   void MultiplyDirect(const MatMulKernels& kernels, const MatMulArgs& args);
-  void MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& args);
+  void MultiplyTiled(const MatMulKernels& kernels, const MatMulArgs& args,
+                     const PendingNorm* pending);
   const float* RoundToBF16(const MatMulArgs& args);
   void RopeRow(Tensor qkv, const HeadLayout& heads, const QkNorm& norm, Tensor angles, int64_t row);
   const AttentionKernels& AttentionOf(const HeadLayout& heads, const KvView& kv) const;

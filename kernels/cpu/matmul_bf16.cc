@@ -77,7 +77,8 @@ constexpr MatMulKernels kKernels = {nullptr,
                                     &WordTiles<PairDot>,
                                     kTileRows,
                                     /*max_direct_rows=*/0,
-                                    kTilePanels};
+                                    kTilePanels,
+                                    /*min_gated_rows=*/kOneStreamRows + 1};
 
 }  // namespace
 

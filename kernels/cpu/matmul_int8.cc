@@ -165,7 +165,8 @@ const MatMulKernels* Int8Kernels() {
                                              &WordTiles<WidenedDot>,
                                              kTileRows,
                                              /*max_direct_rows=*/0,
-                                             kTilePanels};
+                                             kTilePanels,
+                                             /*min_gated_rows=*/kOneStreamRows + 1};
   return &kKernels;
 }
 

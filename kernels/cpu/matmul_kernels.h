@@ -29,6 +29,17 @@ struct RowTiling {
   int64_t height;
 };
 
+// A tile of one panel of an MLP's inner activations.
+struct GatedTile {
+  const float* sums;  // (rows, 2, 16): gates, ups
+  int64_t rows;
+  const float* bias;  // of the gates, that of the ups out_cols later; or null
+  float* out;
+  int64_t out_cols;  // from one row to the next
+};
+// out = silu(gate) * up.
+using GateKernel = void (*)(const GatedTile& tile);
+
 struct MatMulArgs {
   PackedMatrix weight;
   const float* x = nullptr;  // (rows, in_features)
@@ -38,6 +49,9 @@ struct MatMulArgs {
   const int32_t* column_ids = nullptr;  // null: all columns
   const float* bias = nullptr;          // (out_cols), or null
   bool accumulate = false;
+  // If set, the weight is so many rows of gates as out_cols, a multiple of 16, then as many of ups,
+  // and this makes the outputs of both.
+  GateKernel gate = nullptr;
 
   int64_t out_panels() const { return (out_cols + kPanelCols - 1) / kPanelCols; }
 };
@@ -53,8 +67,9 @@ struct MatMulKernels {
   void (*tiled)(const MatMulArgs& args, const float* packed, Range panels, Range tiles,
                 float* scratch);
   int64_t max_tile_rows;
-  int64_t max_direct_rows;  // 0: direct is null
-  int64_t panels_at_once;   // `tiled` is slower with a number that this does not divide
+  int64_t max_direct_rows;     // 0: direct is null
+  int64_t panels_at_once;      // `tiled` is slower with a number that this does not divide
+  int64_t min_gated_rows = 0;  // the least for which `tiled` takes a `gate`; 0: never
 
   RowTiling Tiling(int64_t rows) const { return RowTiling(rows, max_tile_rows); }
 };

@@ -102,7 +102,8 @@ constexpr MatMulKernels kKernels = {nullptr,
                                     &WordTiles<VnniDot>,
                                     kTileRows,
                                     /*max_direct_rows=*/0,
-                                    kTilePanels};
+                                    kTilePanels,
+                                    /*min_gated_rows=*/kOneStreamRows + 1};
 
 }  // namespace
 

@@ -161,41 +161,45 @@ void GatherColumns(const MatMulArgs& args, int64_t panel, int64_t block, uint32_
   gathered.scales = scales;
 }
 
-// Block b of the weights of kPanels panels from `panel` on.
+// Block b of the weights of kPanels panels from `panel` on; of a gate's and an up's, which lie as
+// far from each other as there are outputs.
 template <class Dot>
 WordBlock WeightBlock(const MatMulArgs& args, const WordRows<Dot>& layout, int64_t panel,
                       int64_t b) {
   const auto* weights = static_cast<const uint32_t*>(args.weight.weights);
   WordBlock block{};
-  block.panel_words = layout.words * kPanelCols;
+  const int64_t apart = args.gate != nullptr ? args.out_panels() : 1;
+  const int64_t panel_words = layout.words * kPanelCols;
+  block.panel_words = apart * panel_words;
   block.words = layout.BlockWords(b);
-  block.weights = weights + panel * block.panel_words + b * Dot::kBlockWords * kPanelCols;
+  block.weights = weights + panel * panel_words + b * Dot::kBlockWords * kPanelCols;
   if (args.weight.scales == nullptr) return block;
   constexpr int64_t kBlockScales = Dot::kBlockWords * Dot::kWordInputs / kInt8Group * kPanelCols;
-  block.panel_scales = args.weight.groups() * kPanelCols;
-  block.scales = args.weight.scales + panel * block.panel_scales + b * kBlockScales;
+  const int64_t panel_scales = args.weight.groups() * kPanelCols;
+  block.panel_scales = apart * panel_scales;
+  block.scales = args.weight.scales + panel * panel_scales + b * kBlockScales;
   return block;
 }
 
 // How many words after its own a block fetches: in a short panel the same block of the next panels,
-// else, for one tile, the words that it meets soon, for several the next block.
+// which are `step` panels on, else, for one tile, the words that it meets soon, for several the
+// next block.
 template <class Dot, int kPanels>
-int64_t WordsAhead(const WordRows<Dot>& layout, int64_t b, bool one_tile) {
-  if (kPanels > 1 && layout.words <= kShortPanelWords) return kPanels * layout.words;
+int64_t WordsAhead(const WordRows<Dot>& layout, int64_t b, int64_t step, bool one_tile) {
+  if (kPanels > 1 && layout.words <= kShortPanelWords) return step * layout.words;
   if (one_tile) return kAheadWords;
   if (b + 1 < layout.blocks) return Dot::kBlockWords;
-  return kPanels * layout.words - b * Dot::kBlockWords;
+  return step * layout.words - b * Dot::kBlockWords;
 }
 
-// What the tile-th of `tiles` tiles that meet a block fetches meanwhile: of several each for one
+// What the tile-th of `tiles` tiles that meet block b fetches meanwhile: of several each for one
 // panel, so that memory is asked evenly.
-template <class Dot, int kPanels>
-void SetNext(const WordRows<Dot>& layout, int64_t b, int64_t tile, int64_t tiles,
-             WordBlock& block) {
-  const int64_t ahead = WordsAhead<Dot, kPanels>(layout, b, tiles == 1) * kPanelCols;
+template <int kPanels>
+void SetNext(int64_t words_ahead, int64_t tile, int64_t tiles, WordBlock& block) {
   for (int p = 0; p < kPanels; ++p) {
     const bool fetches = tiles == 1 || tile == p;
-    block.next[p] = block.weights + p * block.panel_words + (fetches ? ahead : 0);
+    block.next[p] =
+        block.weights + p * block.panel_words + (fetches ? words_ahead * kPanelCols : 0);
   }
 }
 
@@ -208,31 +212,44 @@ void FetchOutputs(const MatMulArgs& args, int64_t panel, Range rows) {
   }
 }
 
+// Finishes the outputs of a tile; sums: (rows, kPanels, 16).
+template <class Dot, int kPanels>
+void StoreTile(const MatMulArgs& args, int64_t panel, Range rows, const float* sums) {
+  if (kPanels == kTilePanels && args.gate != nullptr) {
+    const int64_t first = panel * kPanelCols;
+    const float* bias = args.bias == nullptr ? nullptr : args.bias + first;
+    return args.gate({sums, rows.end - rows.begin, bias,
+                      args.out + rows.begin * args.out_cols + first, args.out_cols});
+  }
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    for (int p = 0; p < kPanels; ++p, sums += kPanelCols) Dot::Store(args, row, panel + p, sums);
+  }
+}
+
 // kPanels panels from `panel` on, for the rows of some tiles.
 template <class Dot, int kPanels>
 void WordPanels(const MatMulArgs& args, const float* packed, int64_t panel, Range tiles,
                 float* scratch) {
   const WordRows<Dot> layout(args);
+  const int64_t num_tiles = tiles.end - tiles.begin;
   const int64_t first_row = layout.tiling.RowsOf(tiles.begin).begin;
+  const int64_t step = args.gate != nullptr ? 1 : kPanels;
   float* all_sums = scratch;  // (rows, panels, 16)
   auto* gathered = reinterpret_cast<uint32_t*>(scratch + kMaxTaskRows * kTilePanels * kPanelCols);
   for (int64_t b = 0; b < layout.blocks; ++b) {
     const bool last = b + 1 == layout.blocks;
     WordBlock block = WeightBlock(args, layout, panel, b);
     if (args.column_ids != nullptr) GatherColumns<Dot>(args, panel, b, gathered, block);
+    const int64_t ahead = WordsAhead<Dot, kPanels>(layout, b, step, num_tiles == 1);
     for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
       const Range rows = layout.tiling.RowsOf(tile);
       float* sums = all_sums + (rows.begin - first_row) * kPanels * kPanelCols;
       if (b == 0) std::fill_n(sums, (rows.end - rows.begin) * kPanels * kPanelCols, 0.0f);
-      if (last && tiles.end - tiles.begin > 1) FetchOutputs<kPanels>(args, panel, rows);
-      SetNext<Dot, kPanels>(layout, b, tile - tiles.begin, tiles.end - tiles.begin, block);
+      if (last && num_tiles > 1) FetchOutputs<kPanels>(args, panel, rows);
+      SetNext<kPanels>(ahead, tile - tiles.begin, num_tiles, block);
       block.x = reinterpret_cast<const uint32_t*>(packed) + layout.Offset(b, rows.begin);
       AddRows<Dot, kPanels>(rows.end - rows.begin, block, sums);
-      for (int64_t row = rows.begin; last && row < rows.end; ++row) {
-        for (int p = 0; p < kPanels; ++p, sums += kPanelCols) {
-          Dot::Store(args, row, panel + p, sums);
-        }
-      }
+      if (last) StoreTile<Dot, kPanels>(args, panel, rows, sums);
     }
   }
 }
@@ -242,7 +259,8 @@ void WordTiles(const MatMulArgs& args, const float* packed, Range panels, Range 
                float* scratch) {
   int64_t panel = panels.begin;
   if (args.column_ids == nullptr && args.rows > kOneStreamRows) {
-    for (; panel + kTilePanels <= panels.end; panel += kTilePanels) {
+    const int64_t step = args.gate != nullptr ? 1 : kTilePanels;
+    for (; panel + step <= panels.end; panel += step) {
       WordPanels<Dot, kTilePanels>(args, packed, panel, tiles, scratch);
     }
   }

@@ -52,12 +52,15 @@ void RmsNorm(const float* x, const float* weight, float epsilon, int64_t cols, f
 }
 
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE void SiluMulAt(D d, const float* gate, const float* up, float* out) {
-  const V x = hn::LoadU(d, gate);
+HWY_INLINE V SiluTimes(D d, V gate, V up) {
   // Exp overflows to nonsense, not to infinity; beyond 88 the result is zero for all purposes.
-  const V power = hn::Exp(d, hn::Min(hn::Neg(x), hn::Set(d, 88.0f)));
-  const V denominator = hn::Add(hn::Set(d, 1.0f), power);
-  hn::StoreU(hn::Mul(hn::Div(x, denominator), hn::LoadU(d, up)), d, out);
+  const V power = hn::Exp(d, hn::Min(hn::Neg(gate), hn::Set(d, 88.0f)));
+  return hn::Mul(hn::Div(gate, hn::Add(hn::Set(d, 1.0f), power)), up);
+}
+
+template <class D>
+HWY_INLINE void SiluMulAt(D d, const float* gate, const float* up, float* out) {
+  hn::StoreU(SiluTimes(d, hn::LoadU(d, gate), hn::LoadU(d, up)), d, out);
 }
 
 void SiluMul(const float* gate_up, int64_t cols, float* out) {
@@ -65,6 +68,23 @@ void SiluMul(const float* gate_up, int64_t cols, float* out) {
   for (; i + kLanes <= cols; i += kLanes) SiluMulAt(DF(), gate_up + i, gate_up + cols + i, out + i);
   for (; i < cols; ++i) {
     SiluMulAt(hn::CappedTag<float, 1>(), gate_up + i, gate_up + cols + i, out + i);
+  }
+}
+
+void GateTile(const GatedTile& tile) {
+  const DF d;
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    const float* gates = tile.sums + 2 * row * kPanelCols;
+    float* out = tile.out + row * tile.out_cols;
+    for (int64_t lane = 0; lane < kPanelCols; lane += kLanes) {
+      VF gate = hn::LoadU(d, gates + lane);
+      VF up = hn::LoadU(d, gates + kPanelCols + lane);
+      if (tile.bias != nullptr) {
+        gate = hn::Add(gate, hn::LoadU(d, tile.bias + lane));
+        up = hn::Add(up, hn::LoadU(d, tile.bias + tile.out_cols + lane));
+      }
+      hn::StoreU(SiluTimes(d, gate, up), d, out + lane);
+    }
   }
 }
 
@@ -109,7 +129,7 @@ void StartSelf(const float* qkv, const HeadLayout& heads, const StartView& start
 }
 
 const RowKernels* Kernels() {
-  static constexpr RowKernels kKernels = {&RmsNorm, &SiluMul, &Rope, &StartSelf};
+  static constexpr RowKernels kKernels = {&RmsNorm, &SiluMul, &GateTile, &Rope, &StartSelf};
   return &kKernels;
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/matmul_kernels.h"
 
 namespace spade {
 
@@ -11,6 +12,7 @@ namespace spade {
 struct RowKernels {
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t cols, float* out);
   void (*silu_mul)(const float* gate_up, int64_t cols, float* out);
+  GateKernel gate_tile;  // with the bits of silu_mul
 
   // Normalises and rotates one head in place; weight: (head_dim) or null; angles: (head_dim),
   // cosines, then sines.

@@ -50,6 +50,14 @@ void TimedBackend::MatMul(Tensor x, const Matrix& weight, const MatMulOptions& o
                           Tensor out) {
   Note([&] { backend_->MatMul(x, weight, options, out); });
 }
+void TimedBackend::NormMatMul(Tensor x, const RowNorm& norm, const Matrix& weight,
+                              const float* bias, Tensor normed, Tensor out) {
+  Note([&] { backend_->NormMatMul(x, norm, weight, bias, normed, out); });
+}
+void TimedBackend::NormGateUp(Tensor x, const RowNorm& norm, const Matrix& weight,
+                              const float* bias, Tensor normed, Tensor gate_up, Tensor gated) {
+  Note([&] { backend_->NormGateUp(x, norm, weight, bias, normed, gate_up, gated); });
+}
 void TimedBackend::MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
                                  Tensor out) {
   Note([&] { backend_->MatMulColumns(x, weight, ids, out); });

@@ -39,6 +39,10 @@ class TimedBackend final : public Backend {
   void Embed(const Matrix& table, std::span<const int32_t> ids, Tensor out) override;
   void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override;
   void MatMul(Tensor x, const Matrix& weight, const MatMulOptions& options, Tensor out) override;
+  void NormMatMul(Tensor x, const RowNorm& norm, const Matrix& weight, const float* bias,
+                  Tensor normed, Tensor out) override;
+  void NormGateUp(Tensor x, const RowNorm& norm, const Matrix& weight, const float* bias,
+                  Tensor normed, Tensor gate_up, Tensor gated) override;
   void MatMulColumns(Tensor x, const Matrix& weight, std::span<const int32_t> ids,
                      Tensor out) override;
   void RopeAngles(std::span<const int32_t> positions, std::span<const float> inv_freq,
