@@ -195,11 +195,11 @@ void Report(const Options& options, std::span<Bench> benches, const Case& shape)
     for (Bench& bench : benches) TimeRows(bench, shape.sequences, shape.first, shape.count);
   }
   // A short case is repeated more often, or it would be one moment of the machine.
-  double seconds = 0;
-  for (int repeat = 0; repeat < options.repeats || seconds < kShortSeconds; ++repeat) {
+  double spent = 0;
+  for (int repeat = 0; repeat < options.repeats || spent < kShortSeconds; ++repeat) {
     for (size_t i = 0; i < benches.size(); ++i) {
       Sample(options, benches[i], shape, samples[i]);
-      seconds += samples[i].seconds.back();
+      spent += samples[i].seconds.back();
     }
   }
   for (size_t i = 0; i < benches.size(); ++i) {

@@ -13,7 +13,8 @@ void AddFlags(CLI::App& app, RandomEngine& engine) {
       ->capture_default_str();
   app.add_option("--cache", engine.cache, "folder for the random checkpoints")
       ->capture_default_str();
-  app.add_option("--compute", engine.compute, "type of products: auto, f32, bf16")
+  app.add_option("--compute", engine.compute,
+                 "type of products: auto, f32, bf16, int8, or on a GPU f16")
       ->capture_default_str();
   app.add_option("--threads", engine.threads)->check(CLI::Range(1, 256))->capture_default_str();
 }
