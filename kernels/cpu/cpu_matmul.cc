@@ -42,8 +42,7 @@ void CpuBackend::NormGateUp(Tensor x, const RowNorm& norm, const Matrix& weight,
                             Tensor normed, Tensor gate_up, Tensor gated) {
   const PackedMatrix packed(weight, compute_);
   const MatMulKernels* kernels = WordKernelsFor(packed);
-  const bool fits = kernels != nullptr && kernels->min_gated_rows > 0 &&
-                    kernels->min_gated_rows <= x.rows && gated.cols % kPanelCols == 0;
+  const bool fits = kernels != nullptr && x.rows > kOneStreamRows && gated.cols % kPanelCols == 0;
   if (!fits) return Backend::NormGateUp(x, norm, weight, bias, normed, gate_up, gated);
   SPADE_CHECK(x.rows == normed.rows && x.cols == normed.cols && x.rows == gated.rows);
   SPADE_CHECK(x.cols == weight.in_features && 2 * gated.cols == weight.out_features);

@@ -77,8 +77,7 @@ constexpr MatMulKernels kKernels = {nullptr,
                                     &WordTiles<PairDot>,
                                     kTileRows,
                                     /*max_direct_rows=*/0,
-                                    kTilePanels,
-                                    /*min_gated_rows=*/kOneStreamRows + 1};
+                                    kTilePanels};
 
 }  // namespace
 

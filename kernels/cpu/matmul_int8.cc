@@ -165,8 +165,7 @@ const MatMulKernels* Int8Kernels() {
                                              &WordTiles<WidenedDot>,
                                              kTileRows,
                                              /*max_direct_rows=*/0,
-                                             kTilePanels,
-                                             /*min_gated_rows=*/kOneStreamRows + 1};
+                                             kTilePanels};
   return &kKernels;
 }
 

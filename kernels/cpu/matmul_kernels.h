@@ -50,7 +50,7 @@ struct MatMulArgs {
   const float* bias = nullptr;          // (out_cols), or null
   bool accumulate = false;
   // If set, the weight is so many rows of gates as out_cols, a multiple of 16, then as many of ups,
-  // and this makes the outputs of both.
+  // and this makes the outputs of both. For kernels on words, with more rows than kOneStreamRows.
   GateKernel gate = nullptr;
 
   int64_t out_panels() const { return (out_cols + kPanelCols - 1) / kPanelCols; }
@@ -67,9 +67,8 @@ struct MatMulKernels {
   void (*tiled)(const MatMulArgs& args, const float* packed, Range panels, Range tiles,
                 float* scratch);
   int64_t max_tile_rows;
-  int64_t max_direct_rows;     // 0: direct is null
-  int64_t panels_at_once;      // `tiled` is slower with a number that this does not divide
-  int64_t min_gated_rows = 0;  // the least for which `tiled` takes a `gate`; 0: never
+  int64_t max_direct_rows;  // 0: direct is null
+  int64_t panels_at_once;   // `tiled` is slower with a number that this does not divide
 
   RowTiling Tiling(int64_t rows) const { return RowTiling(rows, max_tile_rows); }
 };
@@ -78,6 +77,10 @@ struct MatMulKernels {
 inline int64_t PackedFloats(const MatMulArgs& args) {
   return args.rows * (args.weight.in_features + 4);
 }
+
+// With so few rows arithmetic does not fill the time that memory takes, and kernels on words
+// (matmul_words.h) read a single stream of weights, which is fastest.
+inline constexpr int64_t kOneStreamRows = 4;
 
 inline constexpr int64_t kMaxTaskRows = 240;
 // Floats of scratch that `tiled` needs.

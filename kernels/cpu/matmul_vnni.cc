@@ -102,8 +102,7 @@ constexpr MatMulKernels kKernels = {nullptr,
                                     &WordTiles<VnniDot>,
                                     kTileRows,
                                     /*max_direct_rows=*/0,
-                                    kTilePanels,
-                                    /*min_gated_rows=*/kOneStreamRows + 1};
+                                    kTilePanels};
 
 }  // namespace
 

@@ -22,9 +22,6 @@ namespace {
 inline constexpr int kTileRows = 12;
 inline constexpr int kTilePanels = 2;
 
-// With so few rows arithmetic does not fill the time that memory takes, and a single stream of
-// weights reads fastest.
-inline constexpr int64_t kOneStreamRows = 4;
 // Where one tile uses each weight once, those so many words ahead are asked for meanwhile.
 inline constexpr int64_t kAheadWords = 64;
 // Panels up to this long are fetched while those before them are used: some 32 KiB each.
