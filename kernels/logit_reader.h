@@ -62,7 +62,7 @@ struct LogitScore {
 };
 
 struct LogitAnswer {
-  int32_t token = 0;  // drawn or scored
+  int32_t token = 0;  // drawn or scored; -1: nothing can be drawn
   float entropy = 0;  // nats; infinite where a logit is not finite. 0 if not asked for
   // Of the row's own logits, before edits and temperature; only with num_top >= 0.
   float logprob = 0;
@@ -78,8 +78,8 @@ struct LogitAnswer {
 // rounding of sums decides: here weights are summed as integers, in units of 2^-43 of the most
 // probable token's. So a draw depends on its row and query alone, to the bit, in any order of
 // summation. NaN and -infinity cannot be drawn, +infinity counts as the largest float, ties go to
-// the lowest id; where nothing can be drawn, the highest (allowed) logit before the edits is, or
-// the lowest (allowed) id.
+// the lowest id; where the edits leave nothing, the highest (allowed) logit before them is drawn;
+// where there is none, no token.
 class LogitReader {
  public:
   virtual ~LogitReader() = default;

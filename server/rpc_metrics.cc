@@ -73,6 +73,7 @@ constexpr std::pair<absl::StatusCode, Reason> kUsualFailures[] = {
     {absl::StatusCode::kUnavailable, Reason::kLoading},
     {absl::StatusCode::kUnavailable, Reason::kDraining},
     {absl::StatusCode::kUnavailable, Reason::kShutDown},
+    {absl::StatusCode::kInternal, Reason::kNotFinite},
     {absl::StatusCode::kInternal, Reason::kInternal},
 };
 

@@ -16,8 +16,8 @@ constexpr std::array<std::string_view, kNumReasons> kNames = {
     "none",      "invalid",        "no_certificate",  "queue_requests", "queue_tokens",
     "displaced", "queue_time",     "queue_forecast",  "deadline_waits", "deadline_runs",
     "cancelled", "stalled_client", "loading",         "draining",       "shut_down",
-    "memory",    "unimplemented",  "unauthenticated", "tenant_limit",   "internal",
-    "other"};
+    "memory",    "unimplemented",  "unauthenticated", "tenant_limit",   "not_finite",
+    "internal",  "other"};
 
 std::optional<int64_t> NumberIn(const absl::Status& status, const char* url) {
   const auto payload = status.GetPayload(url);
@@ -70,6 +70,13 @@ absl::Status WithRetryAfter(absl::Status status, std::chrono::milliseconds delay
 absl::Status RetryLater(std::string_view message, Reason reason, std::chrono::milliseconds delay) {
   return WithRetryAfter(
       WithReason(absl::ResourceExhaustedError({message.data(), message.size()}), reason), delay);
+}
+
+absl::Status NotFinite() {
+  return WithReason(
+      absl::InternalError("the model's logits are not finite: its weights are damaged, or its "
+                          "products overflow, which f32 (compute, weight_dtype) does not"),
+      Reason::kNotFinite);
 }
 
 Reason ReasonOf(const absl::Status& status) {

@@ -31,10 +31,11 @@ enum class Reason {
   kUnimplemented,  // a feature that this server lacks
   kUnauthenticated,
   kTenantLimit,  // of its own
+  kNotFinite,    // the model's logits are not numbers
   kInternal,     // our bug
   kOther,
 };
-inline constexpr size_t kNumReasons = 21;
+inline constexpr size_t kNumReasons = 22;
 
 // As metrics and the request log spell it: "queue_requests".
 std::string_view NameOf(Reason reason);
@@ -43,6 +44,8 @@ std::string_view NameOf(Reason reason);
 absl::Status WithReason(absl::Status status, Reason reason);
 absl::Status WithRetryAfter(absl::Status status, std::chrono::milliseconds delay);
 
+// INTERNAL: the model's logits answer nothing, by its files or by its numeric type.
+absl::Status NotFinite();
 // RESOURCE_EXHAUSTED with both: what a refused request is told.
 absl::Status RetryLater(std::string_view message, Reason reason, std::chrono::milliseconds delay);
 

@@ -5,5 +5,6 @@
 namespace spade {
 
 using TokenId = int32_t;
+inline constexpr TokenId kNoTokenId = -1;
 
 }  // namespace spade

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/base/finite.h"
 #include "engine/runtime/generation.h"
 
 namespace spade {
@@ -71,6 +72,8 @@ bool DecisionState::TryExit(int32_t layer, std::span<const float> hidden,
 int32_t DecisionState::spade_position(int32_t own_position) const {
   return permit_.calibration->position == SpadePosition::kReset ? 1 : own_position;
 }
+
+bool DecisionState::HasAnswer() const { return AllFinite(label_logits_); }
 
 Decision DecisionState::Answer(const std::optional<ExitTaken>& exit, const ModelConfig& config,
                                Clock::time_point now) const {

@@ -58,6 +58,7 @@ class DecisionState {
   // Where the step puts the logits of the labels (labels).
   std::vector<float>& label_logits() { return label_logits_; }
   const std::vector<float>& label_logits() const { return label_logits_; }
+  bool HasAnswer() const;  // its label logits are finite
   // The answer that the label logits give. `exit`: the exit they come from; nullopt: full depth.
   // Timings of the answer end at `now`.
   Decision Answer(const std::optional<ExitTaken>& exit, const ModelConfig& config,

@@ -81,6 +81,7 @@ class EngineLoop {
   void Finish(const StepItem& item, SequenceFinish& finish);
   void DeliverDecision(const StepItem& item, Clock::time_point now);
   void FinishParked();
+  void EndUnanswered();
   void TuneDrafting();
   void Publish();
   void Beat();
@@ -103,7 +104,8 @@ class EngineLoop {
   Deadlines deadlines_;
   Deadlines queue_deadlines_;  // of what waits
   std::vector<StepItem> items_;
-  std::vector<RanRows> ran_;  // scratch
+  std::vector<RanRows> ran_;           // scratch
+  std::vector<RequestId> unanswered_;  // whose logits gave nothing in this step
   int32_t drawn_tokens_ = 0;
 
   StepFacts facts_;

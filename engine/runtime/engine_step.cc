@@ -5,6 +5,15 @@
 #include "engine/runtime/step_rows.h"
 
 namespace spade {
+namespace {
+
+bool HasAnswer(const StepItem& item) {
+  return item.generated != nullptr ? !item.generated->DrewNothing()
+                                   : item.request->decision->HasAnswer();
+}
+
+}  // namespace
+
 void EngineLoop::RunStep(const StepPlan& plan) {
   const Clock::time_point begin = Clock::now();
   drawn_tokens_ = 0;
@@ -27,6 +36,7 @@ void EngineLoop::RunStep(const StepPlan& plan) {
     if (item.rows.samples && HeldRowOf(item) == nullptr) Deliver(item, climbed);
   }
   if (parked) FinishParked();
+  EndUnanswered();
   metrics_.exits().OnClimb(parts_.runner->sample());
   if (drafts_) TuneDrafting();
   sample.seconds = SecondsBetween(begin, Clock::now());
@@ -123,6 +133,7 @@ void EngineLoop::CommitGenerated(const StepItem& item) {
 }
 
 void EngineLoop::Deliver(const StepItem& item, Clock::time_point now) {
+  if (!HasAnswer(item)) return unanswered_.push_back(item.request->id);
   if (item.generated == nullptr) return DeliverDecision(item, now);
   const TokenExitTaken* const exit = TokenExitOf(item);
   if (exit == nullptr) return DeliverTokens(item, now);
@@ -213,12 +224,22 @@ void EngineLoop::FinishParked() {
   for (const StepItem& item : items_) {
     if (!item.parked) continue;
     DecisionState& state = *item.request->decision;
+    if (!state.HasAnswer()) {
+      unanswered_.push_back(item.request->id);
+      continue;
+    }
     const Decision decision = state.Answer(/*exit=*/std::nullopt, parts_.info.config, now);
     metrics_.exits().OnDecision(state.request().mode, DecisionKind::kFinal, decision);
     metrics_.OnDecided(decision);
     state.sink().OnDecision(DecisionKind::kFinal, decision);
     End(item.request->id, absl::OkStatus());
   }
+}
+
+// Not before all items are delivered: several may be of one request.
+void EngineLoop::EndUnanswered() {
+  for (const RequestId id : unanswered_) End(id, NotFinite());
+  unanswered_.clear();
 }
 
 // VERIFIED sequences draft as it pays at the number of them that decode together.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/sampling/vocab_scan.h"
+
 namespace spade {
 namespace {
 
@@ -61,6 +63,12 @@ TokenId GeneratedSequence::Add(SampledToken token) {
   drawn_.push_back(std::move(token));
   if (early_) early_->EndRun();
   return drawn_.back().id;
+}
+
+bool GeneratedSequence::DrewNothing() const {
+  return std::ranges::any_of(drawn_, [](const SampledToken& token) {
+    return token.id == kNoTokenId || (token.rank == 1 && token.logprob == kNoLogit);
+  });
 }
 
 TokenId GeneratedSequence::ForcedToken() const {

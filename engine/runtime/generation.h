@@ -47,6 +47,8 @@ class GeneratedSequence {
   // Most tokens it can have.
   int32_t max_tokens() const;
 
+  // The step's logits gave nothing: none was a number that could be drawn or scored.
+  bool DrewNothing() const;
   // The tokens that the step gave, in order; Take consumes them.
   std::vector<SampledToken>& drawn() { return drawn_; }
   // The delta that the drawn tokens make, its `finish` set if the sequence ends with one of them:

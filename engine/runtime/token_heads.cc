@@ -94,7 +94,8 @@ void TokenHeads::Read(const Exit& exit, Tensor logits, std::span<TokenGuess> gue
   backend_->logit_reader()->Read(logits, {.queries = queries_, .other = other}, answers_);
   for (size_t i = 0; i < guesses.size(); ++i) {
     guesses[i].entropy = answers_[i].entropy;
-    guesses[i].token = candidates_[static_cast<size_t>(answers_[i].token)];
+    // No token, or any: an entropy that is infinite lets none leave.
+    guesses[i].token = candidates_[static_cast<size_t>(std::max(answers_[i].token, 0))];
   }
 }
 

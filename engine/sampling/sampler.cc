@@ -57,14 +57,14 @@ std::span<const float> Adjust(std::span<const float> logits, const SamplingParam
   return adjusted;
 }
 
-// Nothing is left to draw: what comes nearest to the request.
+// Nothing is left to draw: what comes nearest to the request; kNoTokenId where nothing ever was.
 TokenId LastResort(std::span<const float> logits, std::span<const TokenId> allowed) {
-  if (allowed.empty()) return std::max(ArgMax(logits), 0);
-  TokenId best = *std::min_element(allowed.begin(), allowed.end());
+  if (allowed.empty()) return ArgMax(logits);
+  TokenId best = kNoTokenId;
   float best_logit = kNoLogit;
   for (const TokenId id : allowed) {
     const float logit = LogitOf(logits, id);
-    if (logit > best_logit || (logit == best_logit && id < best)) {
+    if (logit > best_logit || (logit == best_logit && logit > kNoLogit && id < best)) {
       best = id;
       best_logit = logit;
     }
@@ -179,11 +179,11 @@ TokenId Pick(double uniform, const SamplerScratch& scratch) {
   return scratch.candidates[picked];
 }
 
-// -1: nothing can be drawn.
+// kNoTokenId: nothing can be drawn.
 TokenId Draw(std::span<const float> logits, const SamplingParams& params, double uniform,
              SamplerScratch& scratch) {
   const float max = GroupMaxima(logits, scratch.group_maxima);
-  if (max == kNoLogit) return -1;
+  if (max == kNoLogit) return kNoTokenId;
   float bound = kNoLogit;
   if (params.top_k > 0) {
     bound = LowerBoundOfTop(scratch.group_maxima, params.top_k, scratch.selection);
@@ -230,8 +230,9 @@ SampledToken Sample(std::span<const float> logits, const SamplingParams& params,
   TokenId id = params.greedy() ? ArgMax(adjusted)
                                : Draw(adjusted, params,
                                       Uniform(params.seed, sequence_index, position), scratch);
-  if (id < 0) id = LastResort(logits, params.allowed_token_ids);
-  if (!params.num_logprobs.has_value()) return SampledToken{.id = id, .top = {}};
+  if (id == kNoTokenId) id = LastResort(logits, params.allowed_token_ids);
+  if (id == kNoTokenId || !params.num_logprobs.has_value())
+    return SampledToken{.id = id, .top = {}};
   return Score(logits, id, *params.num_logprobs, scratch);
 }
 

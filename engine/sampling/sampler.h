@@ -17,7 +17,7 @@ struct TokenLogprob {
 };
 
 struct SampledToken {
-  TokenId id = 0;
+  TokenId id = 0;     // kNoTokenId: no logit that could be drawn
   float logprob = 0;  // of the model's own distribution: before bias, penalties, temperature
   int32_t rank = 0;   // 1: the model's most probable token
   std::vector<TokenLogprob> top;  // num_logprobs alternatives, most probable first
@@ -68,10 +68,11 @@ struct SamplerScratch {
 // in any batch, after preemption, and when drafts are verified. `banned`: tokens that may not be
 // drawn now (stop tokens before min_tokens). The uniform number u of the draw picks the first
 // token, by id, at which the summed probability of the tokens left exceeds u. Ties go to the lowest
-// id. Logits that are NaN or -infinity are never drawn, unless nothing else is left: then the
-// highest-logit allowed token is, banned or not, or the lowest allowed id. logprob, rank and top
-// are set only where params.num_logprobs is. `params` passed Validate; other ids outside the
-// vocabulary (banned, history) have no effect. Thread-safe for distinct scratch.
+// id. Where bias, bans and penalties leave nothing, the allowed token of the highest logit is
+// drawn, banned or not. Logits that are NaN or -infinity are never drawn: where no allowed one is
+// another, the id is kNoTokenId. logprob, rank and top are set only where params.num_logprobs is.
+// `params` passed Validate; other ids outside the vocabulary (banned, history) have no effect.
+// Thread-safe for distinct scratch.
 SampledToken Sample(std::span<const float> logits, const SamplingParams& params,
                     const TokenHistory& history, std::span<const TokenId> banned,
                     uint32_t sequence_index, int32_t position, SamplerScratch& scratch);

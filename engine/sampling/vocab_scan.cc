@@ -52,7 +52,7 @@ TokenId ArgMax(std::span<const float> logits) {
       best_group = at;
     }
   }
-  if (best == kNoLogit) return -1;
+  if (best == kNoLogit) return kNoTokenId;
   size_t id = best_group;
   while (!(Drawable(logits[id]) == best)) ++id;
   return static_cast<TokenId>(id);

@@ -22,7 +22,7 @@ inline float Drawable(float logit) {
   return kLargest < logit ? kLargest : logit;
 }
 
-// The lowest id of the highest logit; -1 if none can be drawn. One pass.
+// The lowest id of the highest logit; kNoTokenId if none can be drawn. One pass.
 TokenId ArgMax(std::span<const float> logits);
 
 // Fills `maxima` with the highest logit of each kScanGroup in turn (kNoLogit: none); returns the

@@ -7,11 +7,10 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "engine/base/types.h"
 #include "engine/tokenizer/pattern.h"
 
 namespace spade {
-
-inline constexpr int32_t kNoTokenId = -1;
 
 // A piece of PreTokenized::text: an added token found in it, or text still to be tokenized.
 struct Piece {

@@ -87,7 +87,7 @@ struct Choice {
 __device__ void Score(const LogitRow& row, const LogitAsk& ask, int32_t token,
                       const BestTokens& best, RowShared& shared, LogitScoreOut& out) {
   const bool is_writer = threadIdx.x == 0;
-  if (best.of_row == 0) {
+  if (best.of_row == 0 || token < 0) {
     if (is_writer) out = {.logit = -INFINITY, .rank = 1};
     return;
   }
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(kRowThreads, 1) ReadLogitsKernel(LogitArgs arg
   if (edits.count > 0) edits.Undo(row);
   if (token < 0) {
     best = FindBest(choice.Gather(row), shared);
-    token = choice.IdAt(best.of_row != 0 ? IdOf(best.of_row) : 0);
+    if (best.of_row != 0) token = choice.IdAt(IdOf(best.of_row));
   }
   const bool is_read_on = ask.score >= 0 || args.wants_entropy;
   if (is_read_on && (edits.count > 0 || choice.count > 0)) best = FindBest(row, shared);

@@ -76,9 +76,20 @@ TEST_P(DrawTest, WhereNothingIsLeftTheHighestLogitIs) {
     test.banned = {0, 1, 2};
     test.params.temperature = temperature;
     EXPECT_EQ(Draw(test).id, 1);
-    test.banned.clear();
-    test.logits = {kNan, -kInf, kNan};
-    EXPECT_EQ(Draw(test).id, 0);
+  }
+}
+
+TEST_P(DrawTest, WhereNoLogitCanBeDrawnNoTokenIs) {
+  for (const float temperature : {0.0f, 1.0f}) {
+    Case test{.logits = {kNan, -kInf, kNan, 7}};
+    test.params.temperature = temperature;
+    test.params.allowed_token_ids = {0, 1};
+    EXPECT_EQ(Draw(test).id, kNoTokenId);
+    test.params.num_logprobs = 2;
+    EXPECT_EQ(Draw(test).id, kNoTokenId);
+    test.logits.back() = kNan;
+    test.params.allowed_token_ids.clear();
+    EXPECT_EQ(Draw(test).id, kNoTokenId);
   }
 }
 
@@ -221,9 +232,7 @@ TEST_P(DrawTest, WhereNoAllowedTokenIsLeftTheHighestOfThemIs) {
   test.logits[7] = 5;
   EXPECT_EQ(Draw(test).id, 7);
   for (const TokenId id : {7, 40, 90}) test.logits[static_cast<size_t>(id)] = kNan;
-  EXPECT_EQ(Draw(test).id, 7);
-  test.params.allowed_token_ids = {90, 40};
-  EXPECT_EQ(Draw(test).id, 40);
+  EXPECT_EQ(Draw(test).id, kNoTokenId);
 }
 
 // ---- Scores

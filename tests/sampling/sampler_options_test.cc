@@ -190,11 +190,20 @@ TEST(BrokenLogitsTest, HugeFiniteLogitsDoNotOverflow) {
   EXPECT_EQ(test.Support(), (std::set<TokenId>{0, 2}));
 }
 
-TEST(BrokenLogitsTest, WithNothingToDrawTheLowestIdIsTaken) {
-  Case test{.logits = {kNan, -kInf, kNan}};
-  EXPECT_EQ(test.Draw().id, 0);
+TEST(BrokenLogitsTest, WithNothingToDrawNoTokenIs) {
+  Case test{.logits = {kNan, -kInf, kNan, 1}};
   test.params.allowed_token_ids = {2, 1};
-  EXPECT_EQ(test.Draw().id, 1);
+  for (const float temperature : {0.0f, 1.0f}) {
+    test.params.temperature = temperature;
+    EXPECT_EQ(test.Draw().id, kNoTokenId);
+  }
+  test.params.num_logprobs = 2;
+  EXPECT_EQ(test.Draw().id, kNoTokenId);
+  test.params.allowed_token_ids = {2, 3, 1};
+  EXPECT_EQ(test.Draw().id, 3);
+  test.logits.back() = kNan;
+  test.params.allowed_token_ids.clear();
+  EXPECT_EQ(test.Draw().id, kNoTokenId);
 }
 
 // ---- Logprobs
