@@ -205,6 +205,10 @@ bool Suits(const BackendOptions& options, Compute compute, DType weights);
 // the GPU multiplies by itself, else F32. Never I8, which costs accuracy: who wants it asks for it.
 Compute BestCompute(const BackendOptions& options, DType weights);
 
+// The type for keys and values on this device beside its products: F32 on the CPU, which keeps
+// answers nearest, and BF16 on a GPU, whose attention is then the tensor cores'.
+DType BestKvType(const BackendOptions& options);
+
 // INVALID_ARGUMENT for a device, ISA, type of products or number of GPUs this build or machine does
 // not have.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);

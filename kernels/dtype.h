@@ -50,6 +50,9 @@ constexpr std::optional<DType> WeightTypeNamed(std::string_view name) {
   return std::nullopt;
 }
 
+// Those that keys and values may be kept in.
+inline constexpr DType kKvTypes[] = {DType::kF32, DType::kBF16};
+
 // The type that the inputs of a matrix product are rounded to; sums are F32.
 enum class Compute : uint8_t {
   kF32,   // none is rounded

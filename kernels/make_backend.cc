@@ -72,6 +72,10 @@ Compute BestCompute(const BackendOptions& options, DType weights) {
   return Compute::kF32;
 }
 
+DType BestKvType(const BackendOptions& options) {
+  return options.device == kCuda && options.compute != Compute::kF32 ? DType::kBF16 : DType::kF32;
+}
+
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
   if (options.num_threads < 0) {
     return absl::InvalidArgumentError(

@@ -30,11 +30,12 @@ struct Flags {
   std::vector<std::string> tenant_weights;
   double max_connection_age_s = 0;
   bool no_prefix_cache = false;
-  std::string kv_dtype = "f32";
+  std::string kv_dtype = "auto";
   std::string log_format = "text";
 };
 
-const std::map<std::string, DType> kKvDtypes = {{"f32", DType::kF32}, {"bf16", DType::kBF16}};
+const std::map<std::string, std::optional<DType>> kKvDtypes = {
+    {"auto", std::nullopt}, {"f32", DType::kF32}, {"bf16", DType::kBF16}};
 
 // "host:port", "[v6]:port" or "unix:path"; empty string: valid.
 std::string CheckAddress(const std::string& address) {
@@ -122,10 +123,12 @@ void AddComputeFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group("Compute and memory");
-  app.add_option("--kv-dtype", flags.kv_dtype,
-                 "Stored keys and values; with bf16, and products not in f32, attention is in bf16 "
-                 "too where the device multiplies it by itself: AVX512-BF16, tensor cores")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  app.add_option(
+         "--kv-dtype", flags.kv_dtype,
+         "Stored keys and values; with bf16, and products not in f32, attention is in bf16 "
+         "too where the device multiplies it by itself: AVX512-BF16, tensor cores. auto: the "
+         "calibration's, else f32; on cuda bf16, unless products are in f32")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str()
       ->group("Compute and memory");
   app.add_option("--kv-memory", flags.kv_memory,

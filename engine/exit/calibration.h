@@ -55,6 +55,7 @@ struct CalibrationIdentity {
   std::string tokenizer_sha256;     // Tokenizer::sha256
   std::string weight_dtype;         // NameOf(dtype) the engine ran with
   Compute compute = Compute::kF32;  // the type of its products
+  DType kv_dtype = DType::kF32;     // of its cache
   int32_t hidden_size = 0;
 };
 

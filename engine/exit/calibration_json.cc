@@ -101,12 +101,18 @@ namespace {
 
 constexpr double kLeastMismatch = 1e-9;
 
-absl::StatusOr<Compute> ParseCompute(const Json& description) {
-  SPADE_ASSIGN_OR_RETURN(const std::string name, Text(description, "compute"));
-  for (const Compute compute : kComputes) {
-    if (name == NameOf(compute)) return compute;
+// Makes `type` the one of `types` that member `key` names. Without the member the file is older
+// than the choice: `type` stays.
+template <typename Types, typename Type>
+absl::Status ParseType(const Json& description, const char* key, const Types& types, Type& type) {
+  if (!description.contains(key)) return absl::OkStatus();
+  SPADE_ASSIGN_OR_RETURN(const std::string name, Text(description, key));
+  for (const Type known : types) {
+    if (name != NameOf(known)) continue;
+    type = known;
+    return absl::OkStatus();
   }
-  return Malformed(absl::StrCat("'compute' is '", name, "', which this version does not know"));
+  return Malformed(absl::StrCat("'", key, "' is '", name, "', which this version does not know"));
 }
 
 absl::StatusOr<std::vector<int64_t>> Counts(const Json& object, const char* key, int64_t size) {
@@ -190,9 +196,8 @@ absl::Status Identify(const Document& document, std::string_view format,
   SPADE_ASSIGN_OR_RETURN(identity.model_sha256, Digest(description, "model_sha256"));
   SPADE_ASSIGN_OR_RETURN(identity.tokenizer_sha256, Digest(description, "tokenizer_sha256"));
   SPADE_ASSIGN_OR_RETURN(identity.weight_dtype, Text(description, "weight_dtype"));
-  if (description.contains("compute")) {  // else it is older than the choice, and of f32
-    SPADE_ASSIGN_OR_RETURN(identity.compute, ParseCompute(description));
-  }
+  SPADE_RETURN_IF_ERROR(ParseType(description, "compute", kComputes, identity.compute));
+  SPADE_RETURN_IF_ERROR(ParseType(description, "kv_dtype", kKvTypes, identity.kv_dtype));
   SPADE_ASSIGN_OR_RETURN(const Json* hidden, Member(description, "hidden_size"));
   SPADE_ASSIGN_OR_RETURN(const int64_t size, Integer(*hidden, "hidden_size", 1, kMaxHidden));
   identity.hidden_size = static_cast<int32_t>(size);

@@ -17,6 +17,7 @@ Writer::Writer(std::string_view format, const CalibrationIdentity& identity)
                     {"tokenizer_sha256", identity.tokenizer_sha256},
                     {"weight_dtype", identity.weight_dtype},
                     {"compute", NameOf(identity.compute)},
+                    {"kv_dtype", NameOf(identity.kv_dtype)},
                     {"hidden_size", identity.hidden_size}}),
       header_(Json::object()) {}
 

@@ -19,7 +19,7 @@ absl::StatusOr<int64_t> TotalBytes(const KvShape& shape, int32_t num_blocks) {
                      shape.num_kv_heads, " KV heads, head size ", shape.head_dim, ", block size ",
                      shape.block_size));
   }
-  if (shape.dtype != DType::kF32 && shape.dtype != DType::kBF16) {
+  if (std::ranges::find(kKvTypes, shape.dtype) == std::end(kKvTypes)) {
     return absl::InvalidArgumentError(absl::StrCat("kv_dtype: keys and values cannot be stored in ",
                                                    std::string(NameOf(shape.dtype)),
                                                    "; use f32 or bf16"));

@@ -44,10 +44,20 @@ absl::Status CheckIdentity(const CalibrationIdentity& calibration, const Backend
                     absl::StrCat(info.compute.empty() ? "auto" : info.compute, " (--compute) on ",
                                  backend.device));
   }
+  if (info.kv_dtype && calibration.kv_dtype != *info.kv_dtype) {
+    return mismatch("the type of keys and values (--kv-dtype)",
+                    std::string(NameOf(calibration.kv_dtype)), std::string(NameOf(*info.kv_dtype)));
+  }
   if (calibration.hidden_size != info.config.hidden_size) {
     return mismatch("the hidden size", calibration.hidden_size, info.config.hidden_size);
   }
   return absl::OkStatus();
+}
+
+// What was open is the calibration's.
+void Adopt(const CalibrationIdentity& calibration, ModelInfo* info) {
+  info->compute = NameOf(calibration.compute);
+  info->kv_dtype = calibration.kv_dtype;
 }
 
 // `ids`: the calibration's labels or candidates.
@@ -74,7 +84,7 @@ absl::Status AddCalibration(Calibration calibration, const BackendOptions& backe
                             const Tokenizer& tokenizer, ModelInfo* info) {
   SPADE_RETURN_IF_ERROR(
       CheckCalibration(calibration, calibration.label_ids, backend, *info, tokenizer));
-  info->compute = NameOf(calibration.compute);
+  Adopt(calibration, info);
   spdlog::info("calibration loaded id={} labels={} exits={}", calibration.id,
                calibration.label_ids.size(), calibration.exits.size());
   info->calibrations.push_back(std::move(calibration));
@@ -85,7 +95,7 @@ absl::Status AddCalibration(TokenCalibration calibration, const BackendOptions& 
                             const Tokenizer& tokenizer, ModelInfo* info) {
   SPADE_RETURN_IF_ERROR(
       CheckCalibration(calibration, calibration.candidates, backend, *info, tokenizer));
-  info->compute = NameOf(calibration.compute);
+  Adopt(calibration, info);
   if (info->token_calibration) {
     return absl::InvalidArgumentError(
         "a calibration for generation was loaded already; name only one");

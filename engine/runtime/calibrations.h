@@ -12,7 +12,7 @@
 namespace spade {
 
 // Loads calibration files into `info`, whose model, weight dtype and compute are set; its
-// model_sha256 too. An empty compute becomes that of the first file that fits.
+// model_sha256 too. An empty compute and no kv_dtype become those of the first file that fits.
 // FAILED_PRECONDITION, naming the file and the part, where one was made for anything else, unless
 // such are skipped.
 absl::Status LoadCalibrations(const EngineOptions& options, const Checkpoint& checkpoint,

@@ -35,7 +35,8 @@ struct EngineOptions {
   // Type that the inputs of products are rounded to: f32, f16, bf16, int8, or auto (the
   // calibrations' but for int8, else BestCompute). backend.compute is set from it.
   std::string compute = "auto";
-  DType kv_dtype = DType::kF32;
+  // None: the calibrations', else BestKvType.
+  std::optional<DType> kv_dtype = std::nullopt;
   int64_t kv_memory_bytes = 0;  // of each device; 0: a quarter of what is free after loading
   int32_t block_size = 16;
   int32_t max_rows = 512;      // rows of one step: the token budget
@@ -69,7 +70,8 @@ struct ModelInfo {
   ModelConfig config;
   std::string weight_dtype;
   std::string compute;
-  std::string device;  // Backend::description
+  std::optional<DType> kv_dtype;  // set
+  std::string device;             // Backend::description
   int32_t max_context = 0;
   int64_t weight_bytes = 0;  // on all devices together
   int64_t kv_bytes = 0;      // the same

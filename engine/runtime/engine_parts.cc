@@ -127,7 +127,7 @@ absl::Status MakeKv(const EngineOptions& options, EngineParts* parts) {
   // Of one device, as are the budget and what is free.
   SPADE_ASSIGN_OR_RETURN(const ModelConfig shard, ShardOf(info.config, shards));
   const KvShape shape{shard.num_layers, shard.num_kv_heads, shard.head_dim, options.block_size,
-                      options.kv_dtype};
+                      *info.kv_dtype};
   KvDemand demand;
   demand.shape = shape;
   demand.budget_bytes = options.kv_memory_bytes;
@@ -188,9 +188,11 @@ absl::Status LoadModel(const EngineOptions& options, const PartsOverrides& overr
                          ChooseDType(options.weight_dtype, info.config, checkpoint));
   info.weight_dtype = NameOf(model.weight_dtype);
   info.compute = options.compute == "auto" ? "" : options.compute;
+  info.kv_dtype = options.kv_dtype;
   SPADE_RETURN_IF_ERROR(LoadCalibrations(options, checkpoint, *parts->tokenizer, &info));
   BackendOptions backend = options.backend;
   SPADE_RETURN_IF_ERROR(ResolveCompute(model.weight_dtype, &backend, &info));
+  if (!info.kv_dtype) info.kv_dtype = BestKvType(backend);
   SPADE_ASSIGN_OR_RETURN(parts->backend, overrides.make_backend ? overrides.make_backend(backend)
                                                                 : MakeBackend(backend));
   info.device = parts->backend->description();
@@ -245,10 +247,9 @@ absl::StatusOr<std::unique_ptr<EngineParts>> LoadEngineParts(const EngineOptions
   SPADE_RETURN_IF_ERROR(MakeRunner(options, parts.get()));
   const ModelInfo& info = parts->info;
   spdlog::info(
-      "engine loaded model={} device=\"{}\" weight_dtype={} compute={} load_s={:.2f} "
-      "weight_bytes={} "
-      "kv_bytes={} kv_blocks={} max_context={} resident_bytes={}",
-      options.model_name, info.device, info.weight_dtype, info.compute,
+      "engine loaded model={} device=\"{}\" weight_dtype={} compute={} kv_dtype={} "
+      "load_s={:.2f} weight_bytes={} kv_bytes={} kv_blocks={} max_context={} resident_bytes={}",
+      options.model_name, info.device, info.weight_dtype, info.compute, NameOf(*info.kv_dtype),
       SecondsBetween(begin, Clock::now()), info.weight_bytes, info.kv_bytes,
       parts->kv->num_blocks(), info.max_context, ResidentMemory(MemorySources{}));
   return parts;

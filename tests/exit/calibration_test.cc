@@ -21,6 +21,7 @@ Calibration Example() {
   calibration.tokenizer_sha256 = std::string(64, '0');
   calibration.weight_dtype = "bf16";
   calibration.compute = Compute::kBF16;
+  calibration.kv_dtype = DType::kBF16;
   calibration.position = SpadePosition::kReset;
   calibration.label_texts = {" yes", " n\xc3\xb6"};
   calibration.label_ids = {7, 11};
@@ -100,6 +101,7 @@ TEST(Calibration, SurvivesARoundTrip) {
   EXPECT_EQ(loaded->tokenizer_sha256, saved.tokenizer_sha256);
   EXPECT_EQ(loaded->weight_dtype, "bf16");
   EXPECT_EQ(loaded->compute, Compute::kBF16);
+  EXPECT_EQ(loaded->kv_dtype, DType::kBF16);
   EXPECT_EQ(loaded->position, SpadePosition::kReset);
   EXPECT_EQ(loaded->label_texts, saved.label_texts);
   EXPECT_EQ(loaded->label_ids, saved.label_ids);
@@ -157,10 +159,14 @@ TEST(ParseCalibration, TakesTheUneditedExample) {
 }
 
 TEST(ParseCalibration, OlderFilesAreOfF32) {
-  const std::string file = Edited([](Json& d) { d.erase("compute"); });
+  const std::string file = Edited([](Json& d) {
+    d.erase("compute");
+    d.erase("kv_dtype");
+  });
   const auto older = ParseCalibration(BytesOf(file));
   ASSERT_TRUE(older.ok()) << older.status();
   EXPECT_EQ(older->compute, Compute::kF32);
+  EXPECT_EQ(older->kv_dtype, DType::kF32);
 }
 
 TEST(ParseCalibration, RefusesEveryPrefix) {
@@ -217,6 +223,7 @@ INSTANTIATE_TEST_SUITE_P(
         Damage{"upper_digest", [](Json& d) { d["tokenizer_sha256"] = std::string(64, 'A'); }},
         Damage{"dtype_number", [](Json& d) { d["weight_dtype"] = 3; }},
         Damage{"compute_number", [](Json& d) { d["compute"] = 3; }},
+        Damage{"kv_dtype_unknown", [](Json& d) { d["kv_dtype"] = "int8"; }},
         Damage{"compute_unknown", [](Json& d) { d["compute"] = "f8"; }},
         Damage{"position", [](Json& d) { d["position"] = "middle"; }},
         Damage{"one_label",
@@ -274,10 +281,7 @@ INSTANTIATE_TEST_SUITE_P(
                  d["certificates"][0]["exited"] = {-1, 0};
                }},
         Damage{"saving_two", [](Json& d) { d["certificates"][0]["saving"] = 2; }},
-        Damage{"curve_pair",
-               [](Json& d) {
-                 d["curve"][0] = {0, 0};
-               }},
+        Damage{"curve_pair", [](Json& d) { d["curve"][0] = {0, 0}; }},
         Damage{"curve_missing", [](Json& d) { d.erase("curve"); }}),
     [](const testing::TestParamInfo<Damage>& info) { return info.param.name; });
 

@@ -29,10 +29,12 @@ TEST(ThreadPoolTest, WorkerIndicesAreDistinctPerThread) {
   ThreadPool pool(3, /*pin=*/false);
   std::vector<std::atomic<std::thread::id>> owners(3);
   std::atomic<int> conflicts{0};
+  // The others wait for the calling thread's first task, and cannot take all before it comes.
   pool.Run(3000, [&](int64_t, int32_t worker) {
     std::thread::id nobody;
     const std::thread::id me = std::this_thread::get_id();
     if (!owners[worker].compare_exchange_strong(nobody, me) && nobody != me) conflicts.fetch_add(1);
+    while (owners[0].load() == std::thread::id()) std::this_thread::yield();
   });
   EXPECT_EQ(conflicts.load(), 0);
   EXPECT_EQ(owners[0].load(), std::this_thread::get_id());
@@ -53,11 +55,11 @@ TEST(ThreadPoolTest, WakesWorkersThatSleep) {
 TEST(ThreadPoolTest, EachWorkerBeginsWithItsOwnPart) {
   ThreadPool pool(2, /*pin=*/false);
   std::atomic<int64_t> first[2] = {-1, -1};
-  // The calling thread waits in its first task for the worker's.
+  // Each waits in its first task for the other's.
   pool.Run(10, [&](int64_t i, int32_t worker) {
     int64_t none = -1;
     first[worker].compare_exchange_strong(none, i);
-    while (first[1].load() == -1) std::this_thread::yield();
+    while (first[0].load() == -1 || first[1].load() == -1) std::this_thread::yield();
   });
   EXPECT_EQ(first[0].load(), 0);
   EXPECT_EQ(first[1].load(), 5);

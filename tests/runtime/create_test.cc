@@ -115,18 +115,23 @@ TEST(CreateTest, OtherWeightTypesRun) {
   }
 }
 
-// A calibration that fits the model but for one part.
-absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
-                        const std::string& compute = "f32", std::string* chosen = nullptr,
-                        const std::string& weight_dtype = "bf16") {
-  const TempDir dir;
+EngineOptions Computing(const std::string& compute, const std::string& weight_dtype = "bf16") {
   EngineOptions options = SmallOptions();
+  options.compute = compute;
+  options.weight_dtype = weight_dtype;
+  return options;
+}
+
+// A calibration that fits the model but for one part. `info`: what was loaded.
+absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
+                        EngineOptions options = Computing("f32"), ModelInfo* info = nullptr) {
+  const TempDir dir;
   Calibration calibration;
   static const std::string model_sha256 = Checkpoint::Open(TicketsModel())->Sha256();
   calibration.model_sha256 = model_sha256;
-  static const std::string tokenizer_sha256 = MakeEngine(options)->tokenizer().sha256();
+  static const std::string tokenizer_sha256 = MakeEngine(SmallOptions())->tokenizer().sha256();
   calibration.tokenizer_sha256 = tokenizer_sha256;
-  calibration.weight_dtype = options.weight_dtype = weight_dtype;
+  calibration.weight_dtype = options.weight_dtype;
   calibration.label_ids = {5, 6};
   calibration.label_texts = {"a", "b"};
   calibration.hidden_size = 192;
@@ -137,30 +142,53 @@ absl::Status CreateWith(const std::function<void(Calibration&)>& spoil,
   }
   options.calibrations = {dir.File("calibration.safetensors")};
   EXPECT_TRUE(SaveCalibration(calibration, options.calibrations[0]).ok());
-  options.compute = compute;
   prometheus::Registry registry;
   const auto engine = Engine::Create(options, &registry);
-  if (engine.ok() && chosen != nullptr) *chosen = (*engine)->info().compute;
+  if (engine.ok() && info != nullptr) *info = (*engine)->info();
   return engine.status();
 }
 
 TEST(CreateTest, AutomaticComputeIsTheCalibrations) {
   for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
-    std::string chosen;
-    EXPECT_TRUE(CreateWith([&](Calibration& c) { c.compute = compute; }, "auto", &chosen).ok());
-    EXPECT_EQ(chosen, NameOf(compute));
+    ModelInfo info;
+    EXPECT_TRUE(
+        CreateWith([&](Calibration& c) { c.compute = compute; }, Computing("auto"), &info).ok());
+    EXPECT_EQ(info.compute, NameOf(compute));
   }
+}
+
+TEST(CreateTest, TheCacheIsOfTheCalibrationsTypeUnlessOneIsAskedFor) {
+  for (const DType kept : kKvTypes) {
+    const auto made_for = [&](Calibration& c) { c.kv_dtype = kept; };
+    EngineOptions options = Computing("f32");
+    ModelInfo info;
+    EXPECT_TRUE(CreateWith(made_for, options, &info).ok());
+    EXPECT_EQ(info.kv_dtype, kept);
+    for (const DType asked : kKvTypes) {
+      options.kv_dtype = asked;
+      const absl::Status status = CreateWith(made_for, options);
+      EXPECT_EQ(status.ok(), asked == kept) << status;
+      if (asked != kept) ExpectNames(status, "--kv-dtype");
+    }
+  }
+}
+
+TEST(CreateTest, TheBestCacheOfAGpuIsThatOfItsTensorCores) {
+  EXPECT_EQ(BestKvType({.device = "cuda", .compute = Compute::kBF16}), DType::kBF16);
+  EXPECT_EQ(BestKvType({.device = "cuda", .compute = Compute::kF32}), DType::kF32);
+  EXPECT_EQ(BestKvType({.device = "cpu", .compute = Compute::kBF16}), DType::kF32);
+  EXPECT_EQ(MakeEngine(SmallOptions())->info().kv_dtype, DType::kF32);
 }
 
 TEST(CreateTest, Int8IsComputedOnlyWhereItWasAskedFor) {
   const auto in_int8 = [](Calibration& c) { c.compute = Compute::kI8; };
-  EXPECT_TRUE(CreateWith(in_int8, "int8", nullptr, "int8").ok());
-  ExpectNames(CreateWith(in_int8, "auto", nullptr, "int8"), "--compute");
-  ExpectNames(CreateWith(in_int8, "f32", nullptr, "int8"), "--compute");
-  ExpectNames(CreateWith(in_int8, "bf16"), "--compute");
+  EXPECT_TRUE(CreateWith(in_int8, Computing("int8", "int8")).ok());
+  ExpectNames(CreateWith(in_int8, Computing("auto", "int8")), "--compute");
+  ExpectNames(CreateWith(in_int8, Computing("f32", "int8")), "--compute");
+  ExpectNames(CreateWith(in_int8, Computing("bf16")), "--compute");
   for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
     const auto other = [&](Calibration& c) { c.compute = compute; };
-    ExpectNames(CreateWith(other, "int8", nullptr, "int8"), "--compute");
+    ExpectNames(CreateWith(other, Computing("int8", "int8")), "--compute");
   }
 }
 
@@ -183,9 +211,9 @@ TEST(CreateTest, CalibrationsOfSomethingElse) {
   ExpectNames(CreateWith([](Calibration& c) { c.model_sha256 = std::string(64, '0'); }), "model");
   ExpectNames(CreateWith([](Calibration& c) { c.tokenizer_sha256 = std::string(64, '0'); }),
               "tokenizer");
-  ExpectNames(CreateWith([](Calibration& c) { c.weight_dtype = "f32"; }), "dtype");
+  ExpectNames(CreateWith([](Calibration& c) { c.weight_dtype = "f32"; }), "weight dtype");
   ExpectNames(CreateWith([](Calibration& c) { c.compute = Compute::kBF16; }), "--compute");
-  ExpectNames(CreateWith([](Calibration&) {}, "bf16"), "--compute");
+  ExpectNames(CreateWith([](Calibration&) {}, Computing("bf16")), "--compute");
   ExpectNames(CreateWith([](Calibration& c) { c.hidden_size = 64; }), "hidden size");
   ExpectNames(CreateWith([](Calibration& c) { c.exits[0].layer = 12; }), "exit after layer");
   ExpectNames(CreateWith([](Calibration& c) { c.label_ids[0] = 4096; }), "token id 4096");

@@ -119,6 +119,7 @@ ForcedExitEngine::ForcedExitEngine(EngineOptions options, ForcedExit exit)
   options.calibrations = {dir_.File("hand.safetensors")};
   Calibration calibration = HandMadeCalibration(SpadePosition::kKept);
   if (options.compute == NameOf(Compute::kBF16)) calibration.compute = Compute::kBF16;
+  calibration.kv_dtype = options.kv_dtype.value_or(DType::kF32);
   EXPECT_TRUE(SaveCalibration(calibration, options.calibrations[0]).ok());
   auto parts = LoadEngineParts(options);
   EXPECT_TRUE(parts.ok()) << parts.status();

@@ -21,12 +21,11 @@ namespace {
 // Names everything that the traces depend on.
 std::string KeyOf(const ModelFolder& folder, const PromptSet& prompts, const Arguments& arguments) {
   const TokenTraceOptions& traces = arguments.token_traces;
-  return Sha256Hex(absl::StrCat("spade-token-traces-3\n", folder.checkpoint->Sha256(), "\n",
+  return Sha256Hex(absl::StrCat("spade-token-traces-4\n", folder.checkpoint->Sha256(), "\n",
                                 folder.tokenizer->sha256(), "\n", prompts.data_sha256, "\n",
                                 prompts.prompts.size(), "\n", traces.first_layer, "\n",
                                 traces.num_tokens, "\n", traces.rows_per_prompt, "\n", traces.seed,
-                                "\n", static_cast<int>(arguments.collect.load.weight_dtype), "\n",
-                                std::string(NameOf(ComputeOf(arguments.collect.load)))));
+                                "\n", TypesOf(arguments.collect.load)));
 }
 
 // Prompts that leave room for the tokens to be generated.
@@ -94,10 +93,7 @@ absl::Status CalibrateGeneration(Arguments arguments) {
       CalibrateTokens(folder, loaded->backend(), arguments.collect.load.weight_dtype, traces,
                       prompts.prompts, options));
   TokenCalibration& calibration = result.calibration;
-  calibration.model_sha256 = folder.checkpoint->Sha256();
-  calibration.tokenizer_sha256 = folder.tokenizer->sha256();
-  calibration.weight_dtype = std::string(NameOf(arguments.collect.load.weight_dtype));
-  calibration.compute = ComputeOf(arguments.collect.load);
+  Identify(folder, arguments.collect.load, calibration);
   SPADE_RETURN_IF_ERROR(SaveTokenCalibration(calibration, arguments.out));
   SPADE_ASSIGN_OR_RETURN(const TokenCalibration written, LoadTokenCalibration(arguments.out));
   absl::PrintF("%s\nwrote %s, id %s\n", FormatTokenResult(result), arguments.out, written.id);

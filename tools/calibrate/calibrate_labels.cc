@@ -39,10 +39,7 @@ absl::Status CalibrateLabels(Arguments arguments) {
       CalibrateResult result,
       Calibrate(collected.traces, prompts.prompts, CostsOf(folder.config), arguments.calibrate));
   Calibration& calibration = result.calibration;
-  calibration.model_sha256 = folder.checkpoint->Sha256();
-  calibration.tokenizer_sha256 = folder.tokenizer->sha256();
-  calibration.weight_dtype = std::string(NameOf(arguments.collect.load.weight_dtype));
-  calibration.compute = ComputeOf(arguments.collect.load);
+  Identify(folder, arguments.collect.load, calibration);
   calibration.label_texts = prompts.label_texts;
   calibration.label_ids = prompts.label_ids;
   SPADE_RETURN_IF_ERROR(SaveCalibration(calibration, arguments.out));

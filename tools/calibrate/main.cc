@@ -14,6 +14,7 @@ namespace {
 void AddArguments(CLI::App& app, Arguments& arguments) {
   static const auto kDtypeNames = ByName(kWeightTypes);
   static const auto kComputeNames = ByName(kComputes);
+  static const auto kKvDtypeNames = ByName(kKvTypes);
   static const std::map<std::string, FitTarget> kTargets = {{"spade", FitTarget::kSpade},
                                                             {"full", FitTarget::kFull}};
   app.add_option("--model", arguments.collect.load.directory, "Hugging Face model folder")
@@ -61,6 +62,11 @@ void AddArguments(CLI::App& app, Arguments& arguments) {
                  "type of products as the server will use it: f32, f16, bf16 or int8 (default: "
                  "the fastest that costs little on the device)")
       ->transform(CLI::CheckedTransformer(kComputeNames, CLI::ignore_case));
+  app.add_option(
+         "--kv-dtype", arguments.collect.load.kv_dtype,
+         "keys and values as the server will keep them: f32 or bf16 (default: f32; on cuda bf16, "
+         "unless products are in f32)")
+      ->transform(CLI::CheckedTransformer(kKvDtypeNames, CLI::ignore_case));
   app.add_option("--max-mismatch", arguments.calibrate.max_mismatches,
                  "bounds to certify (default 0.005 0.01 0.02 0.05 0.1)")
       ->check(CLI::Range(1e-6, 0.9999));

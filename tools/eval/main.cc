@@ -138,10 +138,7 @@ absl::StatusOr<Baseline> RunBaseline(const ModelFolder& folder, const PromptSet&
   collect.first_layer = folder.config.num_layers - 1;
   collect.partial_path.clear();
   SPADE_ASSIGN_OR_RETURN(const Collected collected, CollectTraces(folder, prompts, collect));
-  const std::string types =
-      absl::StrCat(std::string(NameOf(arguments.baseline_dtype)), " weights, ",
-                   std::string(NameOf(*arguments.baseline_compute)), " products");
-  return CompareWith(collected.traces, types, traces, prompts.prompts);
+  return CompareWith(collected.traces, TypesOf(collect.load), traces, prompts.prompts);
 }
 
 absl::Status Run(Arguments arguments) {
@@ -154,6 +151,7 @@ absl::Status Run(Arguments arguments) {
     if (!arguments.collect.load.compute) {
       arguments.collect.load.compute = calibration->compute;
     }
+    arguments.collect.load.kv_dtype = calibration->kv_dtype;
     SPADE_RETURN_IF_ERROR(CheckCalibration(*calibration, folder, arguments));
     arguments.prompts.labels = calibration->label_texts;
   }

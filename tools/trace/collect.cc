@@ -21,11 +21,10 @@ constexpr size_t kSpeedProbe = 16;  // prompts run again to time a layer when al
 // Names everything that the traces depend on.
 std::string KeyOf(const ModelFolder& folder, const PromptSet& prompts,
                   const CollectOptions& options) {
-  std::string text = absl::StrCat("spade-traces-2\n", folder.checkpoint->Sha256(), "\n",
+  std::string text = absl::StrCat("spade-traces-3\n", folder.checkpoint->Sha256(), "\n",
                                   folder.tokenizer->sha256(), "\n", prompts.data_sha256, "\n",
                                   prompts.prompts.size(), "\n", options.first_layer, "\n",
-                                  static_cast<int>(options.load.weight_dtype), "\n",
-                                  std::string(NameOf(ComputeOf(options.load))), "\n");
+                                  TypesOf(options.load), "\n");
   for (const TokenId id : prompts.label_ids) absl::StrAppend(&text, id, ",");
   return Sha256Hex(text);
 }

@@ -27,6 +27,17 @@ Compute ComputeOf(const LoadOptions& options) {
   return options.compute.value_or(BestCompute({.device = options.device}, options.weight_dtype));
 }
 
+DType KvTypeOf(const LoadOptions& options) {
+  return options.kv_dtype.value_or(
+      BestKvType({.device = options.device, .compute = ComputeOf(options)}));
+}
+
+std::string TypesOf(const LoadOptions& options) {
+  return absl::StrCat(std::string(NameOf(options.weight_dtype)), " weights, ",
+                      std::string(NameOf(ComputeOf(options))), " products, ",
+                      std::string(NameOf(KvTypeOf(options))), " cache");
+}
+
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory) {
   const std::filesystem::path root(directory);
   SPADE_ASSIGN_OR_RETURN(const std::string config,
@@ -44,6 +55,15 @@ absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory) {
   SPADE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
   folder.checkpoint = std::make_unique<Checkpoint>(std::move(checkpoint));
   return folder;
+}
+
+void Identify(const ModelFolder& folder, const LoadOptions& options,
+              CalibrationIdentity& calibration) {
+  calibration.model_sha256 = folder.checkpoint->Sha256();
+  calibration.tokenizer_sha256 = folder.tokenizer->sha256();
+  calibration.weight_dtype = std::string(NameOf(options.weight_dtype));
+  calibration.compute = ComputeOf(options);
+  calibration.kv_dtype = KvTypeOf(options);
 }
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
@@ -68,7 +88,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
                                                            *folder.checkpoint, model_options));
   SPADE_RETURN_IF_ERROR(loaded->model_->PrepareStart());
   const KvShape shape{folder.config.num_layers, folder.config.num_kv_heads, folder.config.head_dim,
-                      kBlockSize, DType::kF32};
+                      kBlockSize, KvTypeOf(options)};
   // A prompt wastes less than one block, and has at least one row.
   const auto num_blocks = static_cast<int32_t>(loaded->max_rows_);
   SPADE_ASSIGN_OR_RETURN(loaded->kv_, KvCache::Create(*loaded->backend_, shape, num_blocks));

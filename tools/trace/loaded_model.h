@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/exit/calibration.h"
 #include "engine/kv/kv_cache.h"
 #include "engine/model/model_config.h"
 #include "engine/model/staged_model.h"
@@ -19,12 +20,17 @@ struct LoadOptions {
   std::string device = "cpu";
   DType weight_dtype = DType::kBF16;
   std::optional<Compute> compute = std::nullopt;  // type of products; none: BestCompute
+  std::optional<DType> kv_dtype = std::nullopt;   // none: BestKvType
   int32_t num_threads = 0;                        // 0: one per allowed core
   int64_t max_rows = 2048;                        // of one climb
 };
 
-// `options.compute`, or what it stands for.
+// `options.compute` and `options.kv_dtype`, or what they stand for.
 Compute ComputeOf(const LoadOptions& options);
+
+DType KvTypeOf(const LoadOptions& options);
+// Names all types that its numbers depend on.
+std::string TypesOf(const LoadOptions& options);
 
 // What a model folder holds, read before weights are packed.
 struct ModelFolder {
@@ -34,6 +40,10 @@ struct ModelFolder {
 };
 
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::string& directory);
+
+// Says of a calibration what it is made for.
+void Identify(const ModelFolder& folder, const LoadOptions& options,
+              CalibrationIdentity& calibration);
 
 // A model ready to climb: weights, start token and room for `max_rows` rows of KV.
 class LoadedModel {
