@@ -73,10 +73,10 @@ absl::Status RetryLater(std::string_view message, Reason reason, std::chrono::mi
 }
 
 absl::Status NotFinite() {
-  return WithReason(
-      absl::InternalError("the model's logits are not finite: its weights are damaged, or its "
-                          "products overflow, which f32 (compute, weight_dtype) does not"),
-      Reason::kNotFinite);
+  return WithReason(absl::InternalError(
+                        "the model's logits are not finite: its weights are damaged, or too large "
+                        "for their type; try weight_dtype and compute f32"),
+                    Reason::kNotFinite);
 }
 
 Reason ReasonOf(const absl::Status& status) {

@@ -1,6 +1,8 @@
 #include "engine/kv/kv_cache.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <utility>
 

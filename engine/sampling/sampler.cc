@@ -231,8 +231,8 @@ SampledToken Sample(std::span<const float> logits, const SamplingParams& params,
                                : Draw(adjusted, params,
                                       Uniform(params.seed, sequence_index, position), scratch);
   if (id == kNoTokenId) id = LastResort(logits, params.allowed_token_ids);
-  if (id == kNoTokenId || !params.num_logprobs.has_value())
-    return SampledToken{.id = id, .top = {}};
+  const bool is_scored = id != kNoTokenId && params.num_logprobs.has_value();
+  if (!is_scored) return SampledToken{.id = id, .top = {}};
   return Score(logits, id, *params.num_logprobs, scratch);
 }
 

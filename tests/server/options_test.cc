@@ -35,6 +35,7 @@ TEST(ServerOptionsTest, Defaults) {
   EXPECT_EQ(parsed.options->metrics_address, "0.0.0.0:9090");
   EXPECT_EQ(parsed.options->listen.drain_timeout, std::chrono::seconds(30));
   EXPECT_EQ(parsed.options->engine.max_rows, 512);
+  EXPECT_EQ(parsed.options->engine.kv_dtype, std::nullopt);
   EXPECT_TRUE(parsed.options->engine.prefix_cache);
   EXPECT_FALSE(parsed.options->log.json);
 }
