@@ -225,7 +225,7 @@ void EngineLoop::FinishParked() {
     if (!item.parked) continue;
     DecisionState& state = *item.request->decision;
     if (!state.HasAnswer()) {
-      unanswered_.push_back(item.request->id);
+      End(item.request->id, NotFinite());
       continue;
     }
     const Decision decision = state.Answer(/*exit=*/std::nullopt, parts_.info.config, now);
@@ -236,7 +236,7 @@ void EngineLoop::FinishParked() {
   }
 }
 
-// Not before all items are delivered: several may be of one request.
+// Not before all items are delivered: several may be of one generation.
 void EngineLoop::EndUnanswered() {
   for (const RequestId id : unanswered_) End(id, NotFinite());
   unanswered_.clear();

@@ -64,7 +64,7 @@ TokenId LastResort(std::span<const float> logits, std::span<const TokenId> allow
   float best_logit = kNoLogit;
   for (const TokenId id : allowed) {
     const float logit = LogitOf(logits, id);
-    if (logit > best_logit || (logit == best_logit && logit > kNoLogit && id < best)) {
+    if (logit > best_logit || (logit == best_logit && id < best)) {
       best = id;
       best_logit = logit;
     }

@@ -78,7 +78,7 @@ SampledToken Sample(std::span<const float> logits, const SamplingParams& params,
                     uint32_t sequence_index, int32_t position, SamplerScratch& scratch);
 
 // log softmax of one token, and the `count` most probable ones (fewer if fewer can be drawn): for
-// prompt logprobs. A token that cannot be drawn has -infinity.
+// prompt logprobs. A token that cannot be drawn has -infinity, and with it rank 1 if none can be.
 SampledToken Score(std::span<const float> logits, TokenId actual, int32_t count,
                    SamplerScratch& scratch);
 

@@ -5,11 +5,11 @@
 #include <bit>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <span>
 
+#include "engine/base/mapped_file.h"
 #include "engine/base/reason.h"
+#include "engine/base/safetensors.h"
 #include "engine/model/checkpoint.h"
 #include "tests/runtime/exit_fixture.h"
 
@@ -20,39 +20,29 @@ constexpr TokenId kPoison = 2048;
 constexpr int64_t kChannel = 5;      // zero in every row but those of the poison
 constexpr int32_t kBurstLayer = 10;  // behind both exits; where the channel makes an infinity
 
-// Matrices of bf16 in a safetensors file.
+// A safetensors file whose matrices are of bf16.
 class PatchedFile {
  public:
-  explicit PatchedFile(const std::string& path) : path_(path) {
-    std::ifstream in(path, std::ios::binary);
-    bytes_.assign(std::istreambuf_iterator<char>(in), {});
-    uint64_t size = 0;
-    std::memcpy(&size, bytes_.data(), sizeof(size));
-    data_ = sizeof(size) + size;
-    header_ = nlohmann::json::parse(bytes_.substr(sizeof(size), size));
-  }
-  ~PatchedFile() {
-    std::filesystem::permissions(path_, std::filesystem::perms::owner_write,
-                                 std::filesystem::perm_options::add);
-    std::ofstream(path_, std::ios::binary) << bytes_;
-  }
+  explicit PatchedFile(const std::string& path)
+      : bytes_(*ReadTextFile(path, /*max_bytes=*/64 << 20)),
+        file_(*ParseSafeTensors(std::as_bytes(std::span(bytes_)))) {}
 
-  int64_t rows(const std::string& name) const { return header_.at(name).at("shape").at(0); }
+  const std::string& bytes() const { return bytes_; }
+  int64_t rows(const std::string& name) const { return file_.tensors.at(name).shape[0]; }
   void Set(const std::string& name, int64_t row, int64_t col, float value) {
+    const SafeTensor& tensor = file_.tensors.at(name);
+    const auto begin = reinterpret_cast<const char*>(tensor.data.data()) - bytes_.data();
     const auto bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
-    const int64_t cols = header_.at(name).at("shape").at(1);
-    const size_t begin = header_.at(name).at("data_offsets").at(0);
-    std::memcpy(&bytes_[data_ + begin + static_cast<size_t>(row * cols + col) * 2], &bits, 2);
+    const int64_t place = begin + (row * tensor.shape[1] + col) * int64_t{sizeof(bits)};
+    std::memcpy(&bytes_[static_cast<size_t>(place)], &bits, sizeof(bits));
   }
   void ClearRow(const std::string& name, int64_t row) {
-    for (int64_t col = 0; col < header_.at(name).at("shape").at(1); ++col) Set(name, row, col, 0);
+    for (int64_t col = 0; col < file_.tensors.at(name).shape[1]; ++col) Set(name, row, col, 0);
   }
 
  private:
-  std::string path_;
   std::string bytes_;
-  size_t data_ = 0;
-  nlohmann::json header_;
+  SafeTensorsFile file_;  // into bytes_
 };
 
 void Poison(const std::string& path) {
@@ -72,6 +62,7 @@ void Poison(const std::string& path) {
     file.ClearRow(weight(kBurstLayer, name), 0);
     file.Set(weight(kBurstLayer, name), 0, kChannel, 1e30f);
   }
+  WriteFileOrDie(path, file.bytes());
 }
 
 // With few blocks, so that those of the poisoned requests are used again.

@@ -27,7 +27,6 @@ struct LoadOptions {
 
 // `options.compute` and `options.kv_dtype`, or what they stand for.
 Compute ComputeOf(const LoadOptions& options);
-
 DType KvTypeOf(const LoadOptions& options);
 // Names all types that its numbers depend on.
 std::string TypesOf(const LoadOptions& options);
